@@ -1,0 +1,362 @@
+//! The verbs: what can be done with containers. Runs in the runtime's process.
+
+mod create;
+mod exec;
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::libc;
+use oci_spec::runtime::Spec;
+use serde::Serialize;
+
+use crate::channel::{Channel, Message, Milestone};
+use crate::error::{Error, ErrorKind};
+use crate::hooks::{self, StateText};
+use crate::host;
+use crate::launch::cgroup;
+use crate::plan::document;
+use crate::plan::hooks::Hook;
+use crate::state::{Entry, Identity, Record, START, Store};
+use crate::sys::{Call, Stop, process, socket};
+
+pub use create::{Options, Running, compile, create, run};
+pub use exec::{ExecOptions, Execution};
+
+/// How long `delete` waits for processes that it has killed.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// Where in its life a container is. Looked up, never remembered. Spec: runtime.md#state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It is being created.
+    Creating,
+    /// Its program has not been started.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// Its first process has ended.
+    Stopped,
+}
+
+impl Status {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+/// A container's state, as the specification has it, and what runc adds. Spec: runtime.md#state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the fields are the specification's")]
+pub struct State {
+    pub oci_version: String,
+    pub id: String,
+    pub pid: i32,
+    pub status: Status,
+    pub bundle: PathBuf,
+    pub rootfs: String,
+    pub created: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    pub owner: String,
+}
+
+/// A container that exists.
+#[derive(Debug)]
+pub struct Container {
+    entry: Entry,
+    record: Record,
+}
+
+/// The states of all containers in `store`, by id. One whose record cannot be read is left out, and so is one
+/// that is deleted meanwhile.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn list(store: &Store) -> Result<Vec<State>, Error> {
+    let containers = store.ids()?.into_iter().filter_map(|id| Container::open(store, &id).ok());
+    Ok(containers.map(|container| container.state()).collect())
+}
+
+impl Container {
+    /// Opens the container `id`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`] if there is none.
+    pub fn open(store: &Store, id: &str) -> Result<Container, Error> {
+        let entry = store.open(id)?;
+        let record = entry.record()?;
+        Ok(Container { entry, record })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.entry.id()
+    }
+
+    /// Where in its life it is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let Some(init) = self.record.process else {
+            let created = self.entry.is_being_created();
+            return if created { Status::Creating } else { Status::Stopped };
+        };
+        match host::look_at(init.pid) {
+            Some(seen) if seen.start_time == init.start_time && !seen.is_zombie => {
+                if self.entry.is_being_created() {
+                    Status::Creating
+                } else if self.entry.awaits_start() {
+                    Status::Created
+                } else if cgroup::is_frozen(&self.record.cgroups) {
+                    Status::Paused
+                } else {
+                    Status::Running
+                }
+            }
+            _ => Status::Stopped,
+        }
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let status = self.status();
+        self.state_as(status)
+    }
+
+    fn state_as(&self, status: Status) -> State {
+        let record = &self.record;
+        let pid = record.process.map_or(0, |process| process.pid);
+        State {
+            oci_version: record.oci_version.clone(),
+            id: record.id.clone(),
+            pid: if status == Status::Stopped { 0 } else { pid },
+            status,
+            bundle: record.bundle.clone(),
+            rootfs: record.rootfs.clone(),
+            created: record.created.clone(),
+            annotations: record.annotations.clone(),
+            owner: owner_name(record.owner),
+        }
+    }
+
+    /// Runs the program of a container that is created. Returns when it is being executed.
+    ///
+    /// # Errors
+    /// The container is not created, the program cannot be executed, or a hook fails; then it is stopped.
+    pub fn start(&self) -> Result<(), Error> {
+        let status = self.status();
+        if status != Status::Created {
+            return Err(self.wrong_state("start", status));
+        }
+        if !self.record.startable {
+            return Err(Error::new(ErrorKind::Invalid, "cannot start: config.json has no process"));
+        }
+        let socket = socket::connect(self.entry.fd(), START, socket::Kind::Packets);
+        let channel = socket.map(Channel::from_socket).map_err(|_| self.wrong_state("start", self.status()))?;
+        // Whoever takes the socket away is the one who starts. If we die from here on, init ends.
+        self.entry.take_start().map_err(|_| self.wrong_state("start", self.status()))?;
+        self.go(&channel)
+    }
+
+    /// Tells init to go on, and hears what becomes of it.
+    fn go(&self, channel: &Channel) -> Result<(), Error> {
+        let lost = |stop: Stop| Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id()));
+        channel.send(Message::Go(Milestone::Start)).map_err(lost)?;
+        match channel.receive().map_err(lost)? {
+            // The channel closes by itself when the program is executed.
+            None => self.poststart(),
+            Some(Message::Failed(failure)) => {
+                // The plan is made again for its words; the config is the one that it was made from.
+                let error = Error::launch(&create::recompile(self)?, &failure.into());
+                if error.kind() == ErrorKind::Hook {
+                    self.give_up();
+                }
+                Err(error)
+            }
+            Some(_) => Err(lost(Stop { call: Call::Recv, errno: libc::EBADMSG })),
+        }
+    }
+
+    fn poststart(&self) -> Result<(), Error> {
+        self.run_hooks(&self.record.poststart, Status::Running).map_err(|failed| {
+            self.give_up();
+            Error::hook("poststart", &failed)
+        })
+    }
+
+    /// A hook has failed: the container is stopped and removed. Spec: runtime.md#lifecycle.
+    fn give_up(&self) {
+        if let Err(error) = self.destroy() {
+            tracing::warn!(id = self.id(), %error, "container could not be removed after a hook failed");
+        }
+    }
+
+    fn run_hooks(&self, hooks: &[Hook], status: Status) -> Result<(), hooks::Failed> {
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let state = self.state_as(status);
+        let directory = create::open_directory(&self.record.bundle);
+        let directory = directory.map_err(|stop| hooks::Failed { index: 0, stop, output: String::new() })?;
+        hooks::run_all(hooks, directory.as_fd(), &state_text(&state), state.pid)
+    }
+
+    /// Sends a signal to the first process, or with `all` to every process of the container.
+    ///
+    /// # Errors
+    /// The container has no such process any more, or the signal is none.
+    pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
+        let failed = |stop: Stop| {
+            Error::new(ErrorKind::System, format!("unable to signal init: {}", without_call(stop)))
+        };
+        if all {
+            cgroup::signal_all(&self.record.cgroups, signal).map_err(failed)?;
+        } else {
+            let status = self.status();
+            let init = self.init().filter(|_| matches!(status, Status::Created | Status::Running | Status::Paused));
+            let Some(pidfd) = init else { return Err(Error::new(ErrorKind::State, "container not running")) };
+            process::send_signal(pidfd.as_fd(), signal).map_err(failed)?;
+        }
+        if signal == libc::SIGKILL {
+            // Version 1 keeps a frozen process from dying.
+            cgroup::thaw(&self.record.cgroups);
+        }
+        Ok(())
+    }
+
+    /// The first process, if it has not been reaped and its number given to another.
+    fn init(&self) -> Option<OwnedFd> {
+        let Identity { pid, start_time } = self.record.process?;
+        let pidfd = process::pidfd_open(pid).ok()?;
+        let seen = host::look_at(pid)?;
+        (seen.start_time == start_time).then_some(pidfd)
+    }
+
+    /// Removes the container and everything made for it. One that runs is refused unless `force` says to kill
+    /// it; one that was never started is killed in any case, as clients expect.
+    ///
+    /// # Errors
+    /// The container runs, or a process of it does not die.
+    pub fn delete(self, force: bool) -> Result<(), Error> {
+        let status = self.status();
+        if !force && !matches!(status, Status::Stopped | Status::Created) {
+            let word = status.word();
+            return Err(Error::new(
+                ErrorKind::State,
+                format!("cannot delete container {} that is not stopped: {word}; kill it, or use --force", self.id()),
+            ));
+        }
+        self.destroy()
+    }
+
+    fn destroy(&self) -> Result<(), Error> {
+        let killed = cgroup::signal_all(&self.record.cgroups, libc::SIGKILL);
+        cgroup::thaw(&self.record.cgroups);
+        if let Some(pidfd) = self.init() {
+            // Without a cgroup, or without the right to use it, the first process alone can be reached.
+            let sent = process::send_signal(pidfd.as_fd(), libc::SIGKILL);
+            if let (Err(stop), Err(_)) = (sent, killed) {
+                return Err(Error::new(ErrorKind::System, format!("kill container {}: {stop}", self.id())));
+            }
+            let ended = process::has_ended(pidfd.as_fd(), DEATH);
+            if ended != Ok(true) {
+                let pid = self.record.process.map_or(0, |init| init.pid);
+                return Err(Error::new(
+                    ErrorKind::System,
+                    format!("container {}: process {pid} does not die within {} s", self.id(), DEATH.as_secs()),
+                ));
+            }
+        }
+        for directory in &self.record.cgroups {
+            cgroup::remove(directory, DEATH)?;
+        }
+        self.entry.remove()?;
+        self.poststop();
+        Ok(())
+    }
+
+    /// Each failure is a warning, and the others still run. Spec: runtime.md#lifecycle.
+    fn poststop(&self) {
+        for hook in &self.record.poststop {
+            if let Err(failed) = self.run_hooks(std::slice::from_ref(hook), Status::Stopped) {
+                tracing::warn!(id = self.id(), hook = %hook.path, stop = %failed.stop, output = failed.output, "poststop hook failed");
+            }
+        }
+    }
+
+    /// The pids of all its processes, as the runtime sees them.
+    ///
+    /// # Errors
+    /// The cgroup cannot be read, or there is none.
+    pub fn processes(&self) -> Result<Vec<i32>, Error> {
+        let directory = self.record.cgroups.last().ok_or_else(|| {
+            Error::new(ErrorKind::State, format!("container {} has no cgroup to list processes from", self.id()))
+        })?;
+        let mut pids = cgroup::processes(&directory.path)
+            .map_err(|stop| Error::new(ErrorKind::System, format!("cgroup {}: {stop}", directory.path.display())))?;
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
+    /// The config as it was when the container was created.
+    fn config(&self) -> Result<Spec, Error> {
+        let (spec, _) = document::parse(&self.entry.config()?)?;
+        Ok(spec)
+    }
+
+    fn wrong_state(&self, verb: &str, status: Status) -> Error {
+        let message = match (verb, status) {
+            ("start", Status::Running) => "cannot start an already running container".to_owned(),
+            ("start", Status::Stopped) => "cannot start a container that has stopped".to_owned(),
+            _ => format!("cannot {verb} container {} in the {} state", self.id(), status.word()),
+        };
+        Error::new(ErrorKind::State, message)
+    }
+}
+
+/// The errno's words alone, for messages that clients know by heart.
+fn without_call(stop: Stop) -> String {
+    let text = stop.to_string();
+    text.split_once(": ").map_or(text.clone(), |(_, words)| words.to_owned())
+}
+
+fn owner_name(uid: u32) -> String {
+    match uid {
+        0 => "root".to_owned(),
+        // Looking names up would load modules into a static program (CVE-2019-14271 class); passwd is enough.
+        uid => {
+            let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+            let mut lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+            let name = lines.find(|f| f.get(2).and_then(|n| n.parse::<u32>().ok()) == Some(uid));
+            name.and_then(|f| f.first().map(|n| (*n).to_owned())).unwrap_or_default()
+        }
+    }
+}
+
+/// The state as hooks read it, cut where the pid goes.
+fn state_text(state: &State) -> StateText {
+    let text = serde_json::to_string(&State { pid: 0, ..state.clone() }).unwrap_or_default();
+    match text.split_once("\"pid\":0") {
+        Some((before, after)) => StateText {
+            before_pid: format!("{before}\"pid\":").into_bytes(),
+            after_pid: after.as_bytes().to_vec(),
+        },
+        None => StateText::default(),
+    }
+}

@@ -1,0 +1,265 @@
+//! Makes containers: `create`, and `run`, which starts them too.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::bundle::Bundle;
+use crate::error::{Error, ErrorKind};
+use crate::fault::Fault;
+use crate::hooks;
+use crate::host;
+use crate::launch::{self, Launched, Settings, cgroup::Group};
+use crate::path::KernelString;
+use crate::plan::invalid::Finding;
+use crate::plan::step::Step;
+use crate::plan::{Choices, Plan};
+use crate::state::{CgroupDirectory, Entry, Identity, Record, Store, VERSION};
+use crate::sys::process::{self, Child, Exit};
+use crate::sys::{Stop, fs};
+
+use super::{Container, State, Status, owner_name, state_text};
+use crate::channel::{At, Channel};
+
+/// What the caller decides about a new container.
+#[derive(Debug)]
+pub struct Options {
+    /// Its id, unique in the store.
+    pub id: String,
+    /// Change the root by pivot_root(2), not by moving the mount.
+    pub pivot: bool,
+    /// Give it a session keyring of its own.
+    pub keyring: bool,
+    /// How many descriptors from 3 on its program gets.
+    pub preserved: u32,
+    /// A connected stream socket, over which the master of its terminal is sent.
+    pub console: Option<OwnedFd>,
+    /// A step that is to fail, for tests.
+    pub fault: Fault,
+}
+
+impl Options {
+    /// The usual for a container of this id.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Options {
+        Options { id: id.into(), pivot: true, keyring: true, preserved: 0, console: None, fault: Fault::default() }
+    }
+}
+
+/// A process that the caller waits for: a child of the calling process.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    pub(super) fn new(child: Child) -> Running {
+        Running { child }
+    }
+
+    /// Its pid, as the caller sees it.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.child.pid
+    }
+
+    /// Its pidfd, which is readable when it has ended. See pidfd_open(2).
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is gone, or the number is no signal.
+    pub fn signal(&self, signal: i32) -> Result<(), Stop> {
+        process::send_signal(self.pidfd(), signal)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// Something else in this process has reaped it.
+    pub fn wait(self) -> Result<Exit, Stop> {
+        process::wait(self.child.pidfd.as_fd())
+    }
+}
+
+/// Compiles the plan for a bundle on this host; does nothing else.
+///
+/// # Errors
+/// Everything that is wrong with the config.
+pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
+    let choices = Choices {
+        id: options.id.clone(),
+        bundle: text(&bundle.path)?,
+        pivot: options.pivot,
+        keyring: options.keyring,
+    };
+    let mut plan = Plan::compile(&bundle.spec, &choices, &host::probe())?;
+    plan.warnings.splice(0..0, bundle.warnings.iter().cloned());
+    let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
+    if !terminal && options.console.is_some() {
+        return Err(Error::new(ErrorKind::Invalid, "a console socket is given, but /process/terminal is not true"));
+    }
+    Ok(plan)
+}
+
+fn text(path: &Path) -> Result<String, Error> {
+    let unreadable = || Error::new(ErrorKind::Invalid, format!("{} is not UTF-8", path.display()));
+    path.to_str().map(str::to_owned).ok_or_else(unreadable)
+}
+
+/// The plan of a container that exists, for its words.
+pub(super) fn recompile(container: &Container) -> Result<Plan, Error> {
+    let record = &container.record;
+    let choices = Choices { id: record.id.clone(), bundle: text(&record.bundle)?, pivot: true, keyring: true };
+    Ok(Plan::compile(&container.config()?, &choices, &host::probe())?)
+}
+
+/// Creates a container: everything is there, and only its program does not run.
+///
+/// # Errors
+/// Anything. Nothing is left of what was made.
+pub fn create(store: &Store, bundle: &Bundle, options: &Options) -> Result<Container, Error> {
+    let plan = compile(bundle, options)?;
+    make(store, bundle, &plan, options, true).map(|(container, _)| container)
+}
+
+/// Creates a container and starts it. The caller waits for its program.
+///
+/// # Errors
+/// Anything. Nothing is left of what was made.
+pub fn run(store: &Store, bundle: &Bundle, options: &Options) -> Result<(Container, Running), Error> {
+    let plan = compile(bundle, options)?;
+    let (container, (child, channel)) = make(store, bundle, &plan, options, false)?;
+    match container.go(&channel) {
+        Ok(()) => Ok((container, Running { child })),
+        Err(error) => {
+            container.give_up();
+            // It has been killed; nobody else can reap it.
+            let _exit = process::wait(child.pidfd.as_fd());
+            Err(error)
+        }
+    }
+}
+
+/// Makes the container, up to `created`. With `later` it gets a socket over which `start` comes.
+fn make(
+    store: &Store,
+    bundle: &Bundle,
+    plan: &Plan,
+    options: &Options,
+    later: bool,
+) -> Result<(Container, (Child, Channel)), Error> {
+    warn(&plan.warnings);
+    if plan.process.as_ref().is_some_and(|p| p.terminal.is_some()) && options.console.is_none() {
+        return Err(Error::new(ErrorKind::Invalid, "cannot allocate a terminal without a console socket; use --console-socket"));
+    }
+    let reservation = store.reserve(&options.id)?;
+    let mut record = record(bundle, plan, options);
+    reservation.entry().write_config(&bundle.text)?;
+    options.fault.attempt(Step::Record, || Ok(())).map_err(|failure| Error::launch(plan, &failure.into()))?;
+    reservation.entry().write_record(&record)?;
+    let launched = launch_in(reservation.entry(), &record, plan, bundle, options, later).map_err(|broken| {
+        let error = Error::launch(plan, &broken);
+        if error.kind() == ErrorKind::Hook {
+            // The container is gone by now, and the specification wants these to know.
+            run_poststop(&record);
+        }
+        error
+    })?;
+    record.process = Some(identity(launched.pid())?);
+    record.cgroups = launched.cgroups();
+    reservation.entry().write_record(&record)?;
+    let running = launched.commit().map_err(|failure| Error::launch(plan, &failure.into()))?;
+    Ok((Container { entry: reservation.commit(), record }, running))
+}
+
+fn warn(warnings: &[Finding]) {
+    for finding in warnings {
+        tracing::warn!("{finding}");
+    }
+}
+
+fn identity(pid: i32) -> Result<Identity, Error> {
+    let gone = || Error::new(ErrorKind::System, "container init died while it was being set up");
+    let seen = host::look_at(pid).ok_or_else(gone)?;
+    Ok(Identity { pid, start_time: seen.start_time })
+}
+
+fn launch_in<'a>(
+    entry: &Entry,
+    record: &Record,
+    plan: &'a Plan,
+    bundle: &Bundle,
+    options: &Options,
+    later: bool,
+) -> Result<Launched<'a>, launch::Broken> {
+    let directory = open_directory(&bundle.path).at(Step::Root)?;
+    let state = |status| state_text(&state_of(record, status));
+    let console = options.console.as_ref().map(OwnedFd::try_clone).transpose();
+    let settings = Settings {
+        start_in: later.then(|| entry.fd()),
+        bundle: directory.as_fd(),
+        console: console.map_err(|_| Stop { call: crate::sys::Call::Dup, errno: nix::libc::EMFILE }).at(Step::ConnectConsole)?,
+        preserved: options.preserved,
+        creating: state(Status::Creating),
+        created: state(Status::Created),
+        fault: options.fault,
+    };
+    launch::launch(plan, settings)
+}
+
+/// Opens a directory of the host.
+pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Stop> {
+    let unusable = Stop { call: crate::sys::Call::Open, errno: nix::libc::EINVAL };
+    let path = KernelString::path(path.to_str().unwrap_or_default()).map_err(|_| unusable)?;
+    fs::open(fs::CWD, path.as_c_str(), nix::libc::O_RDONLY | nix::libc::O_DIRECTORY, 0)
+}
+
+fn state_of(record: &Record, status: Status) -> State {
+    State {
+        oci_version: record.oci_version.clone(),
+        id: record.id.clone(),
+        pid: 0,
+        status,
+        bundle: record.bundle.clone(),
+        rootfs: record.rootfs.clone(),
+        created: record.created.clone(),
+        annotations: record.annotations.clone(),
+        owner: owner_name(record.owner),
+    }
+}
+
+fn run_poststop(record: &Record) {
+    let Ok(directory) = open_directory(&record.bundle) else { return };
+    for hook in &record.poststop {
+        let state = state_text(&state_of(record, Status::Stopped));
+        if let Err(failed) = hooks::run_all(std::slice::from_ref(hook), directory.as_fd(), &state, 0) {
+            tracing::warn!(id = record.id, hook = %hook.path, stop = %failed.stop, output = failed.output, "poststop hook failed");
+        }
+    }
+}
+
+/// What is remembered, before anything of it exists.
+fn record(bundle: &Bundle, plan: &Plan, options: &Options) -> Record {
+    let annotations = bundle.spec.annotations().clone().unwrap_or_default();
+    Record {
+        version: VERSION,
+        id: options.id.clone(),
+        oci_version: bundle.spec.version().clone(),
+        bundle: bundle.path.clone(),
+        rootfs: plan.rootfs.path.to_string(),
+        created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+        owner: nix::unistd::getuid().as_raw(),
+        annotations: annotations.into_iter().collect(),
+        cgroups: Group::directories(&plan.cgroup),
+        namespaces: plan.entry.private_flags(),
+        process: None,
+        startable: plan.process.is_some(),
+        poststart: plan.hooks.poststart.clone(),
+        poststop: plan.hooks.poststop.clone(),
+    }
+}

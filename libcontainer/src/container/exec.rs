@@ -1,0 +1,88 @@
+//! Runs one more program in a container.
+
+use std::os::fd::OwnedFd;
+
+use oci_spec::runtime::{Process as SpecProcess, Spec};
+
+use crate::error::{Error, ErrorKind};
+use crate::host;
+use crate::launch::{self, Joining};
+use crate::plan::Plan;
+use crate::plan::step::Step;
+
+use super::{Container, Running, Status};
+
+/// What the caller decides about one more program.
+#[derive(Debug, Default)]
+pub struct ExecOptions {
+    /// How many descriptors from 3 on the program gets.
+    pub preserved: u32,
+    /// A connected stream socket, over which the master of its terminal is sent.
+    pub console: Option<OwnedFd>,
+    /// Run it although the container is paused: it waits for the container to be resumed.
+    pub ignore_paused: bool,
+}
+
+/// A program that is being executed in a container.
+pub type Execution = Running;
+
+impl Container {
+    /// The config's own program, to be changed and given to [`Container::exec`].
+    ///
+    /// # Errors
+    /// The config has none.
+    pub fn process(&self) -> Result<SpecProcess, Error> {
+        let missing = || Error::new(ErrorKind::Invalid, "config.json has no process to take defaults from");
+        self.config()?.process().clone().ok_or_else(missing)
+    }
+
+    /// Runs `process` in the container. Returns when it is being executed.
+    ///
+    /// # Errors
+    /// The container does not run, or the program cannot be executed.
+    pub fn exec(&self, process: &SpecProcess, options: ExecOptions) -> Result<Execution, Error> {
+        let status = self.status();
+        match status {
+            Status::Created | Status::Running => {}
+            Status::Paused if options.ignore_paused => {}
+            Status::Paused => {
+                return Err(Error::new(ErrorKind::State, "cannot exec in a paused container (use --ignore-paused to override)"));
+            }
+            Status::Creating | Status::Stopped => {
+                return Err(Error::new(ErrorKind::State, "cannot exec in a container that is not running: container not running"));
+            }
+        }
+        let spec: Spec = self.config()?;
+        let facts = host::probe();
+        let plan = Plan::compile_exec(&spec, process, &facts)?;
+        let terminal = plan.process.terminal.is_some();
+        if terminal != options.console.is_some() {
+            let message = if terminal { "a terminal needs a console socket" } else { "a console socket needs --tty" };
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let exited = || Error::new(ErrorKind::State, "container not running: it has exited");
+        let target = self.init().ok_or_else(exited)?;
+        let pid = self.record.process.map_or(0, |init| init.pid);
+        let joining = Joining {
+            target,
+            namespaces: self.record.namespaces,
+            privileged: facts.privileged,
+            // Where its first process is now: it may have moved.
+            cgroups: if self.record.cgroups.is_empty() { Vec::new() } else { host::cgroups_of(pid) },
+            process: &plan.process,
+            seccomp: plan.seccomp.as_ref(),
+            become_root: plan.become_root,
+            console: options.console,
+            preserved: options.preserved,
+        };
+        launch::join(joining).map(Running::new).map_err(|broken| {
+            if self.status() == Status::Stopped {
+                return exited();
+            }
+            match broken.failure.step {
+                Step::FindProgram | Step::Exec => Error::program(&plan.process, broken.failure.stop),
+                step => Error::step(format_args!("exec in container {}: {step}", self.id()), &broken),
+            }
+        })
+    }
+}

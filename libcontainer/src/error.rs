@@ -1,0 +1,185 @@
+//! The one error of this crate, and how it reads.
+
+use std::fmt;
+use std::io;
+
+use nix::libc;
+
+use crate::bundle::Unreadable;
+use crate::hooks::Failed;
+use crate::launch::cgroup::Busy;
+use crate::launch::{Because, Broken};
+use crate::plan::Plan;
+use crate::plan::invalid::Invalid;
+use crate::plan::process::Process;
+use crate::plan::step::Step;
+use crate::state::Refused;
+use crate::sys::{Call, Stop};
+
+/// Why a verb could not do its work. It has left nothing behind.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+}
+
+/// What kind of failure it is, for a caller that acts on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The config or the caller's wish is wrong.
+    Invalid,
+    /// There is no such container.
+    Missing,
+    /// There is such a container already.
+    Exists,
+    /// The container is not in the state that this needs.
+    State,
+    /// The program does not exist; a shell would exit with 127.
+    ProgramMissing,
+    /// The program exists and cannot be executed; a shell would exit with 126.
+    ProgramUnusable,
+    /// A hook failed.
+    Hook,
+    /// Anything else that the kernel or the file system refused.
+    System,
+}
+
+impl Error {
+    /// A failure of this kind that reads as `message`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into() }
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What broke while a plan was carried out, in the plan's words.
+    pub(crate) fn launch(plan: &Plan, broken: &Broken) -> Error {
+        let failure = broken.failure;
+        if let (Step::FindProgram | Step::Exec, Some(process)) = (failure.step, &plan.process) {
+            return Error::program(process, failure.stop);
+        }
+        Error::step(plan.describe(failure.step), broken)
+    }
+
+    /// What broke at a step, described by whoever knows the step.
+    pub(crate) fn step(what: impl fmt::Display, broken: &Broken) -> Error {
+        let failure = broken.failure;
+        let kind = if is_hook(failure.step) { ErrorKind::Hook } else { ErrorKind::System };
+        let message = match &broken.because {
+            Because::OutOfMemory(limit, peak) => {
+                format!("container init was OOM-killed: limit {limit}, peak {peak}; raise the memory limit")
+            }
+            Because::Died(exit) => format!("container init died while it was being set up: {}", Stop::from(*exit)),
+            Because::Unknown if failure.stop.call == Call::Closed => {
+                "container init died while it was being set up".to_owned()
+            }
+            Because::Said(output) if !output.is_empty() => format!("{what}: {}; it printed: {output}", failure.stop),
+            _ => format!("{what}: {}{}", failure.stop, hint(failure.step, failure.stop)),
+        };
+        Error { kind, message }
+    }
+
+    /// A program that cannot be executed, in the words that clients look for.
+    pub(crate) fn program(process: &Process, stop: Stop) -> Error {
+        let name = process.args.first().map_or("", |arg| arg.as_str());
+        let kind = match stop.errno {
+            libc::ENOENT | libc::ENOTDIR => ErrorKind::ProgramMissing,
+            _ => ErrorKind::ProgramUnusable,
+        };
+        let searched = !name.contains('/');
+        let message = match (kind, stop.call) {
+            (ErrorKind::ProgramMissing, Call::Access) if searched => {
+                format!("exec: {name:?}: executable file not found in $PATH")
+            }
+            // The file is there, so it is its interpreter that is not.
+            (ErrorKind::ProgramMissing, Call::Execve) => {
+                format!("exec {name:?}: {stop}\nhint: its interpreter, in the first line or the ELF header, does not exist")
+            }
+            _ => format!("exec: {name:?}: {stop}"),
+        };
+        Error { kind, message }
+    }
+
+    pub(crate) fn hook(kind: &str, failed: &Failed) -> Error {
+        let printed = if failed.output.is_empty() { String::new() } else { format!("; it printed: {}", failed.output) };
+        Error::new(ErrorKind::Hook, format!("{kind} hook {}: {}{printed}", failed.index, failed.stop))
+    }
+
+    pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Error {
+        Error::new(ErrorKind::System, format!("{what}: {error}"))
+    }
+}
+
+fn is_hook(step: Step) -> bool {
+    matches!(
+        step,
+        Step::Prestart(_) | Step::CreateRuntime(_) | Step::CreateContainer(_) | Step::StartContainer(_) | Step::Poststart(_)
+    )
+}
+
+/// What to do about it, where that is known.
+fn hint(step: Step, stop: Stop) -> String {
+    let text = match (step, stop.errno) {
+        (Step::Clone | Step::Unshare, libc::ENOSPC | libc::EUSERS | libc::EPERM) => match crate::host::namespace_hint() {
+            Some(hint) => return format!("\nhint: {hint}"),
+            None => return String::new(),
+        },
+        (Step::CgroupCreate(_), libc::EBUSY) => "the cgroup has processes already",
+        (Step::CgroupCreate(_), libc::EDEADLK) => "the cgroup or one above it is frozen",
+        (Step::CgroupWrite(_), libc::EBUSY) => "the limit is below current usage",
+        (Step::CgroupWrite(_), libc::ENOENT) => "the controller is not enabled in the cgroup above",
+        (Step::CgroupWrite(_), libc::EINVAL) => "the kernel does not take this value",
+        (Step::Join(_), libc::EINVAL) => "the file is not a namespace of this type",
+        (Step::MapMount(_), libc::EINVAL) => "the file system or this kernel cannot map ids of a mount",
+        (Step::Mount(_), libc::ELOOP) => "the mount point must be a directory, not a symbolic link",
+        (Step::Mount(_), libc::ENODEV) => "this kernel does not know the type of file system",
+        (Step::Device(_), libc::EEXIST) => "there is a file that is not this device",
+        (Step::Mask(_), libc::ENODEV | libc::ENOENT) => "the container's /dev/null is not the null device",
+        (Step::OomScore | Step::Rlimit(_), libc::EACCES | libc::EPERM) => "this takes CAP_SYS_RESOURCE",
+        (Step::User | Step::Groups | Step::BecomeRoot, libc::EINVAL) => "the id is not mapped in the user namespace",
+        (Step::Cwd, libc::ENOENT) => "the working directory is not inside the container's root",
+        (Step::Console, libc::ENODEV | libc::ENOENT) => "the container needs a devpts file system on /dev/pts",
+        _ => return String::new(),
+    };
+    format!("\nhint: {text}")
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        let kind = match &refused {
+            Refused::Id(_) => ErrorKind::Invalid,
+            Refused::Exists(_) => ErrorKind::Exists,
+            Refused::Missing(_) => ErrorKind::Missing,
+            Refused::File { .. } | Refused::Record { .. } => ErrorKind::System,
+        };
+        Error::new(kind, refused.to_string())
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Error {
+        Error::new(ErrorKind::Invalid, invalid.to_string())
+    }
+}
+
+impl From<Unreadable> for Error {
+    fn from(unreadable: Unreadable) -> Error {
+        let kind = match unreadable {
+            Unreadable::File { .. } => ErrorKind::System,
+            Unreadable::Document(_) => ErrorKind::Invalid,
+        };
+        Error::new(kind, unreadable.to_string())
+    }
+}
+
+impl From<Busy> for Error {
+    fn from(busy: Busy) -> Error {
+        Error::new(ErrorKind::System, busy.to_string())
+    }
+}

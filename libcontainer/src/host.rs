@@ -1,0 +1,167 @@
+//! Looks at the host: facts for compile, and who a process is. Runs in the runtime's process.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use caps::CapSet;
+use nix::libc;
+
+use crate::plan::facts::{CgroupFacts, CgroupVersion, Facts, HierarchyFacts};
+use crate::sys::fs as sys_fs;
+
+/// Where cgroup hierarchies are mounted.
+const CGROUP: &str = "/sys/fs/cgroup";
+/// The initial user namespace's inode number in every kernel (include/linux/proc_ns.h).
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// Gathers the facts. What cannot be found out counts as not there; what needs it then fails by name.
+#[must_use]
+pub fn probe() -> Facts {
+    let uid = nix::unistd::geteuid().as_raw();
+    Facts {
+        privileged: uid == 0 && in_initial_user_namespace(),
+        uid,
+        gid: nix::unistd::getegid().as_raw(),
+        capabilities: permitted_capabilities(),
+        last_capability: read("/proc/sys/kernel/cap_last_cap").trim().parse().unwrap_or(40),
+        cgroup: CgroupFacts { hierarchies: hierarchies(), huge_page_sizes: huge_page_sizes() },
+        apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
+        selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+    }
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+// An identity map does not tell: systemd and others write one for namespaces below.
+fn in_initial_user_namespace() -> bool {
+    fs::metadata("/proc/self/ns/user").is_ok_and(|file| file.ino() == INITIAL_USER_NAMESPACE)
+}
+
+fn permitted_capabilities() -> u64 {
+    let set = caps::read(None, CapSet::Permitted).unwrap_or_default();
+    set.iter().fold(0, |bits, capability| bits | capability.bitmask())
+}
+
+/// The mounted hierarchies: those of /proc/self/cgroup that are found where they belong.
+fn hierarchies() -> Vec<HierarchyFacts> {
+    let own = read("/proc/self/cgroup");
+    let mut found: Vec<HierarchyFacts> = own.lines().filter_map(hierarchy).collect();
+    found.sort_by_key(|h| h.version == CgroupVersion::V2);
+    found
+}
+
+/// Reads a line such as `4:memory:/user.slice` (cgroups(7), /proc/PID/cgroup).
+fn hierarchy(line: &str) -> Option<HierarchyFacts> {
+    let mut fields = line.splitn(3, ':');
+    let (_, names, own) = (fields.next()?, fields.next()?, fields.next()?);
+    if names.is_empty() {
+        let mount = [CGROUP, "/sys/fs/cgroup/unified"].into_iter().find(|p| is(p, libc::CGROUP2_SUPER_MAGIC))?;
+        let controllers = read(format!("{mount}/cgroup.controllers"));
+        return Some(HierarchyFacts {
+            version: CgroupVersion::V2,
+            mount: mount.into(),
+            controllers: controllers.split_whitespace().map(str::to_owned).collect(),
+            own: own.into(),
+        });
+    }
+    let controllers: Vec<String> = names.split(',').map(str::to_owned).collect();
+    let directory = names.strip_prefix("name=").unwrap_or(names);
+    let candidates = std::iter::once(directory).chain(names.split(','));
+    let mut mounts = candidates.map(|name| format!("{CGROUP}/{name}"));
+    let mount = mounts.find(|path| is(path, libc::CGROUP_SUPER_MAGIC))?;
+    Some(HierarchyFacts { version: CgroupVersion::V1, mount, controllers, own: own.into() })
+}
+
+fn is(path: &str, magic: i64) -> bool {
+    let Ok(directory) = fs::File::open(path) else { return false };
+    sys_fs::filesystem(directory.as_fd()) == Ok(magic)
+}
+
+/// Sizes such as `2MB`, from directories such as `hugepages-2048kB`.
+fn huge_page_sizes() -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/sys/kernel/mm/hugepages") else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut sizes: Vec<u64> =
+        names.filter_map(|n| n.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()).collect();
+    sizes.sort_unstable();
+    sizes.into_iter().map(size_name).collect()
+}
+
+/// The name that the hugetlb controller gives to a size in KiB.
+fn size_name(kib: u64) -> String {
+    match kib {
+        k if k >= 1 << 20 => format!("{}GB", k >> 20),
+        k if k >= 1 << 10 => format!("{}MB", k >> 10),
+        k => format!("{k}KB"),
+    }
+}
+
+/// A process as /proc/PID/stat tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// When it started, in clock ticks since boot.
+    pub start_time: u64,
+    /// It has ended, and waits to be reaped.
+    pub is_zombie: bool,
+}
+
+/// Looks at a process; `None` if there is none of this number.
+#[must_use]
+pub fn look_at(pid: i32) -> Option<Seen> {
+    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()?;
+    Some(Seen { start_time: stat.starttime, is_zombie: matches!(stat.state, 'Z' | 'X' | 'x') })
+}
+
+/// The cgroup directories that a process is in now, by hierarchy as [`probe`] finds them.
+#[must_use]
+pub fn cgroups_of(pid: i32) -> Vec<(CgroupVersion, PathBuf)> {
+    let text = read(format!("/proc/{pid}/cgroup"));
+    let found = text.lines().filter_map(hierarchy);
+    found.map(|h| (h.version, PathBuf::from(format!("{}{}", h.mount, h.own.trim_end_matches('/'))))).collect()
+}
+
+/// Why no more namespaces can be made, if a limit that is reached or a switch that is off can be found.
+#[must_use]
+pub fn namespace_hint() -> Option<String> {
+    const SWITCHES: &[(&str, &str, &str)] = &[
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0", "user namespaces are switched off for users"),
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor restricts user namespaces"),
+    ];
+    let off = SWITCHES.iter().find(|(file, value, _)| read(file).trim() == *value);
+    if let Some((file, value, why)) = off {
+        return Some(format!("{why}: {file} is {value}"));
+    }
+    let kinds = ["user", "pid", "net", "ipc", "uts", "mnt", "cgroup", "time"];
+    let files = kinds.map(|kind| format!("/proc/sys/user/max_{kind}_namespaces"));
+    files.into_iter().find(|file| read(file).trim() == "0").map(|file| format!("{file} is 0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_pages_are_named_as_the_kernel_names_them() {
+        assert_eq!([64, 2048, 1 << 20].map(size_name), ["64KB", "2MB", "1GB"]);
+    }
+
+    #[test]
+    fn this_process_is_seen_and_no_process_is_not() {
+        let own = look_at(std::process::id().cast_signed()).unwrap();
+        assert!(own.start_time > 0 && !own.is_zombie);
+        assert_eq!(look_at(i32::MAX), None);
+    }
+
+    #[test]
+    fn facts_of_this_host_hold_together() {
+        let facts = probe();
+        assert!(facts.last_capability >= 37);
+        for hierarchy in &facts.cgroup.hierarchies {
+            assert!(Path::new(&hierarchy.mount).is_dir());
+        }
+    }
+}

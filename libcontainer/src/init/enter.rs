@@ -1,0 +1,126 @@
+//! Gets into the namespaces and cgroups. Runs in the container's process.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+
+use super::Orders;
+use crate::channel::{At, Failure, Milestone};
+use crate::path::KernelString;
+use crate::plan::namespaces::{Entry, Namespace};
+use crate::plan::step::Step;
+use crate::sys::{creds, fs, process};
+
+/// The way into the namespaces, with the descriptors it takes.
+#[derive(Debug)]
+pub struct Entering<'a> {
+    /// What was decided.
+    pub entry: &'a Entry,
+    /// Namespaces to join, one for each of `entry.join`.
+    pub joins: Vec<OwnedFd>,
+    /// A container to join as a whole.
+    pub target: Option<Target>,
+    /// `tasks` files of version 1 cgroups to move into.
+    pub tasks: Vec<KernelString>,
+    /// The runtime has to finish something first: id maps of a cloned user namespace, or cgroups.
+    pub waits: bool,
+    /// Root exists in the user namespace.
+    pub become_root: bool,
+    /// A new network namespace needs its loopback device brought up.
+    pub loopback: bool,
+}
+
+/// A running process whose namespaces are joined.
+#[derive(Debug)]
+pub struct Target {
+    /// The process.
+    pub pidfd: OwnedFd,
+    /// Which of its namespaces, as flags of setns(2).
+    pub flags: i32,
+}
+
+impl Entering<'_> {
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let joins = self.joins.iter().map(AsRawFd::as_raw_fd);
+        joins.chain(self.target.iter().map(|t| t.pidfd.as_raw_fd()))
+    }
+
+    /// Rights and paths of the host go away on the way in, so cgroups are joined before that.
+    fn leaves_host(&self) -> bool {
+        self.entry.changes_user() || !self.entry.join.is_empty() || self.target.is_some()
+    }
+}
+
+/// Enters everything that is not entered by the clone, in the order that the kernel wants.
+pub(super) fn enter(orders: &mut Orders<'_>) -> Result<(), Failure> {
+    let entering = &orders.enter;
+    let entry = entering.entry;
+    if entering.leaves_host() {
+        join_cgroups(orders)?;
+    }
+    for (fd, i) in entering.joins.iter().zip(0..) {
+        let kind = entry.join.get(usize::from(i)).map_or(0, |join| join.kind.flag());
+        orders.fault.attempt(Step::Join(i), || process::setns(fd.as_fd(), kind))?;
+    }
+    if let Some(target) = &entering.target {
+        process::setns(target.pidfd.as_fd(), target.flags).at(Step::Join(0))?;
+    }
+    if entry.unshare_user {
+        orders.fault.attempt(Step::Unshare, || process::unshare(Namespace::User.flag()))?;
+        orders.channel.reach(Milestone::Namespaces).at(Step::MapIds)?;
+    }
+    if entering.become_root {
+        become_root(orders)?;
+    }
+    // Net and ipc come after the map: their files take the owner that is mapped when they are made.
+    let early = entry.unshare.without(Namespace::Cgroup);
+    if !early.is_empty() {
+        orders.fault.attempt(Step::Unshare, || process::unshare(early.flags()))?;
+    }
+    if entering.loopback {
+        orders.fault.attempt(Step::Loopback, process::loopback_up)?;
+    }
+    write_offsets(orders)?;
+    if !entering.leaves_host() {
+        join_cgroups(orders)?;
+    }
+    // The cgroup namespace shows the cgroup that one is in when it is made.
+    if entry.unshare.contains(Namespace::Cgroup) {
+        orders.fault.attempt(Step::Unshare, || process::unshare(Namespace::Cgroup.flag()))?;
+    }
+    Ok(())
+}
+
+/// Moves into version 1 cgroups, which the runtime may still be making.
+fn join_cgroups(orders: &Orders<'_>) -> Result<(), Failure> {
+    if orders.enter.waits {
+        orders.channel.await_go(Milestone::Cgroup).at(Step::Channel)?;
+    }
+    for (tasks, i) in orders.enter.tasks.iter().zip(0..) {
+        // "0" to `tasks`, by a process of one thread, is the one way that does not wait for an RCU grace
+        // period: 0.07 ms where the pid to cgroup.procs takes 10.
+        orders.fault.attempt(Step::CgroupJoin(i), || fs::write_file(fs::CWD, tasks.as_c_str(), b"0"))?;
+    }
+    Ok(())
+}
+
+fn become_root(orders: &Orders<'_>) -> Result<(), Failure> {
+    orders.fault.attempt(Step::BecomeRoot, || {
+        match creds::set_groups(&[]) {
+            // Denied where an unprivileged user made the map (user_namespaces(7)); the groups stay unmapped.
+            Err(stop) if stop.is(Errno::EPERM) => {}
+            other => other?,
+        }
+        creds::set_group(0)?;
+        creds::set_user(0)
+    })
+}
+
+fn write_offsets(orders: &Orders<'_>) -> Result<(), Failure> {
+    for (offset, i) in orders.enter.entry.offsets.iter().zip(0..) {
+        let line = offset.line.as_c_str().to_bytes();
+        orders.fault.attempt(Step::TimeOffset(i), || orders.proc.write(c"self/timens_offsets", line))?;
+    }
+    Ok(())
+}
+

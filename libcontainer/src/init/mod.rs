@@ -1,0 +1,161 @@
+//! The container's process, from the clone to the exec. Runs there and nowhere else.
+//!
+//! Nothing here allocates or frees memory, takes a lock, prints or panics: the process is a copy of one thread
+//! of a caller who may have had others, and whatever they were holding stays held. Everything was made before.
+
+mod enter;
+mod process;
+mod rootfs;
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use nix::libc;
+
+use crate::channel::{At, Channel, Failure, Message, Milestone};
+use crate::fault::Fault;
+use crate::plan::step::Step;
+use crate::sys::fs::{self, Proc};
+use crate::sys::{Stop, process as sys_process, signal};
+
+pub use enter::{Entering, Target};
+pub use process::{Filter, Program};
+pub use rootfs::Build;
+
+/// All that the container's process has and does, made ready by the runtime.
+#[derive(Debug)]
+pub struct Orders<'a> {
+    /// The conversation with the runtime.
+    pub channel: Channel,
+    /// The host's procfs.
+    pub proc: Proc,
+    /// The way into the namespaces.
+    pub enter: Entering<'a>,
+    /// The container to build; nothing when a process joins one that exists.
+    pub build: Option<Build<'a>>,
+    /// The program to run.
+    pub program: Option<Program<'a>>,
+    /// What tells the process to go on.
+    pub start: Start,
+    /// How many descriptors from 3 on are the program's.
+    pub preserved: u32,
+    /// A step that is to fail, for tests.
+    pub fault: Fault,
+    /// Descriptors that are kept from the beginning; sorted. See [`Orders::keep`].
+    pub keep: Vec<RawFd>,
+}
+
+/// What tells the container's process to run its program.
+#[derive(Debug)]
+pub enum Start {
+    /// The runtime that made it, right away.
+    Runtime,
+    /// Whoever connects to this listening socket.
+    Socket(OwnedFd),
+}
+
+impl Orders<'_> {
+    /// Lists the descriptors that the process needs, so that it can close all others, such as the runtime's
+    /// locks and its end of the channel. Allocates: called before the clone.
+    pub fn list_descriptors(&mut self) {
+        let mut keep = vec![self.channel.fd().as_raw_fd(), self.proc.raw()];
+        keep.extend((3..).take(self.preserved as usize));
+        keep.extend(self.enter.descriptors());
+        keep.extend(self.build.iter().flat_map(Build::descriptors));
+        keep.extend(self.program.iter().flat_map(Program::descriptors));
+        if let Start::Socket(socket) = &self.start {
+            keep.push(socket.as_raw_fd());
+        }
+        keep.sort_unstable();
+        keep.dedup();
+        self.keep = keep;
+    }
+}
+
+/// Runs the container's process; returns its exit status if its program could not be executed.
+pub fn run(orders: &mut Orders<'_>) -> i32 {
+    if let Err(failure) = arrive(orders) {
+        return give_up(&orders.channel, failure);
+    }
+    if !orders.enter.entry.refork {
+        return live(orders);
+    }
+    // The pid namespace takes effect for children, so a child goes on, as the runtime's: it is the one to reap.
+    let fault = orders.fault;
+    match fault.attempt(Step::Refork, || sys_process::spawn(libc::CLONE_PARENT, None, || live(orders))) {
+        Ok(child) => match orders.channel.send(Message::Forked(child.pid)) {
+            Ok(()) => 0,
+            Err(_) => 1,
+        },
+        Err(failure) => give_up(&orders.channel, failure),
+    }
+}
+
+/// Leaves the runtime's world behind: its signals, its files, its namespaces.
+fn arrive(orders: &mut Orders<'_>) -> Result<(), Failure> {
+    orders.fault.attempt(Step::Signals, signal::reset_dispositions)?;
+    orders.fault.attempt(Step::CloseFiles, || sys_process::close_all_but(&orders.keep))?;
+    enter::enter(orders)
+}
+
+/// The life of the container's first process, or of one that joins it.
+fn live(orders: &mut Orders<'_>) -> i32 {
+    match become_container(orders) {
+        Ok(connection) => start(orders, connection.as_ref()),
+        Err(failure) => give_up(&orders.channel, failure),
+    }
+}
+
+/// Builds the container and everything around the program. Gives the connection over which `start` came.
+fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure> {
+    // Others' files and namespaces are no business of what may be traced (CVE-2016-9962).
+    sys_process::set_dumpable(false).at(Step::Signals)?;
+    let umask = fs::set_umask(0);
+    if let Some(build) = &mut orders.build {
+        let root = rootfs::build(build, orders.fault)?;
+        if build.announce {
+            orders.channel.reach(Milestone::Environment).at(Step::Channel)?;
+        }
+        for (hook, i) in build.create_container.iter_mut().zip(0..) {
+            orders.fault.attempt(Step::CreateContainer(i), || hook.run(root.fd(), &build.state))?;
+        }
+        rootfs::change_root(build, root, &orders.proc, orders.fault)?;
+    }
+    fs::set_umask(umask);
+    if let Some(program) = &mut orders.program {
+        let console = orders.build.is_some();
+        process::prepare(program, &orders.proc, console, orders.fault)?;
+    } else {
+        orders.fault.attempt(Step::User, sys_process::setsid)?;
+    }
+    orders.channel.reach(Milestone::Created).at(Step::Channel)?;
+    await_start(orders)
+}
+
+/// Waits to be told to run the program.
+fn await_start(orders: &Orders<'_>) -> Result<Option<Channel>, Failure> {
+    orders.fault.attempt(Step::AwaitStart, || match &orders.start {
+        Start::Runtime => orders.channel.await_go(Milestone::Start).map(|()| None),
+        Start::Socket(socket) => {
+            let connection = Channel::from_socket(crate::sys::socket::accept(socket.as_fd())?);
+            connection.await_go(Milestone::Start).map(|()| Some(connection))
+        }
+    })
+}
+
+/// Runs the last hooks and the program. The connection closes by itself when that has worked.
+fn start(orders: &mut Orders<'_>, connection: Option<&Channel>) -> i32 {
+    let (build, fault) = (&mut orders.build, orders.fault);
+    let hooks = build.as_mut().map(|build| (build.start_container.as_mut_slice(), &build.state));
+    let failure = match &mut orders.program {
+        Some(program) => process::execute(program, hooks, orders.preserved, fault),
+        None => Failure { step: Step::Exec, stop: Stop::new(crate::sys::Call::Execve, nix::errno::Errno::EINVAL) },
+    };
+    give_up(connection.unwrap_or(&orders.channel), failure)
+}
+
+/// Tells the other side why it ends here; if that is gone too, nobody is left to know.
+fn give_up(channel: &Channel, failure: Failure) -> i32 {
+    match channel.send(Message::Failed(failure)) {
+        Ok(()) | Err(_) => 1,
+    }
+}

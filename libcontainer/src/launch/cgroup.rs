@@ -1,0 +1,390 @@
+//! Makes, limits, empties and removes the container's cgroups. Runs in the runtime's process.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::PollFlags;
+
+use crate::channel::Failure;
+use crate::fault::Fault;
+use crate::path::KernelString;
+use crate::plan::cgroup::{Cgroup, Hierarchy};
+use crate::plan::facts::CgroupVersion;
+use crate::plan::step::Step;
+use crate::state::CgroupDirectory;
+use crate::sys::{Call, Stop, process};
+
+/// The cgroups of a container that is being made; they go again unless they are kept.
+#[derive(Debug)]
+pub struct Group<'a> {
+    plan: &'a Cgroup,
+    /// One for each hierarchy of the plan, once it is made.
+    made: Vec<Option<CgroupDirectory>>,
+    fault: Fault,
+}
+
+impl<'a> Group<'a> {
+    /// No directories yet.
+    #[must_use]
+    pub fn new(plan: &'a Cgroup, fault: Fault) -> Group<'a> {
+        Group { plan, made: plan.hierarchies.iter().map(|_| None).collect(), fault }
+    }
+
+    /// Makes the directories in the hierarchies of one version.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the cgroup has processes already.
+    pub fn make(&mut self, version: CgroupVersion) -> Result<(), Failure> {
+        for (i, hierarchy) in self.plan.hierarchies.iter().enumerate() {
+            if hierarchy.version != version {
+                continue;
+            }
+            let step = Step::CgroupCreate(u16::try_from(i).unwrap_or(u16::MAX));
+            let directory = PathBuf::from(self.plan.directory(i));
+            match self.fault.attempt(step, || make_directory(hierarchy, &directory)) {
+                Ok(made) => self.made[i] = Some(made),
+                // Without rights on the host one may do without a cgroup, if nothing is asked of it.
+                Err(failure) if self.plan.optional && is_refusal(failure.stop) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all limits.
+    ///
+    /// # Errors
+    /// The kernel refuses one.
+    pub fn limit(&self) -> Result<(), Failure> {
+        for (write, i) in self.plan.writes.iter().zip(0..) {
+            let Some(Some(directory)) = self.made.get(usize::from(write.hierarchy)) else { continue };
+            let path = directory.path.join(&write.file);
+            self.fault.attempt(Step::CgroupWrite(i), || match write_value(&path, &write.value) {
+                Err(stop) if stop.is(Errno::ENOENT) && write.may_be_absent => Ok(()),
+                other => other,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The version 2 directory, to be born into.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn unified(&self) -> Result<Option<OwnedFd>, Stop> {
+        let unified = self.made.iter().flatten().find(|made| made.version == CgroupVersion::V2);
+        unified.map(|made| open_directory(&made.path)).transpose()
+    }
+
+    /// The files by which a process moves itself into the version 1 directories that are going to be made.
+    #[must_use]
+    pub fn tasks(plan: &Cgroup) -> Vec<KernelString> {
+        let legacy = plan.hierarchies.iter().enumerate().filter(|(_, h)| h.version == CgroupVersion::V1);
+        legacy.filter_map(|(i, _)| KernelString::path(&format!("{}/tasks", plan.directory(i))).ok()).collect()
+    }
+
+    /// The directories that are going to be made for `plan`, to be remembered before they are.
+    #[must_use]
+    pub fn directories(plan: &Cgroup) -> Vec<CgroupDirectory> {
+        let each = plan.hierarchies.iter().enumerate();
+        each.map(|(i, hierarchy)| planned(hierarchy, PathBuf::from(plan.directory(i)))).collect()
+    }
+
+    /// The directories that have been made.
+    #[must_use]
+    pub fn made(&self) -> Vec<CgroupDirectory> {
+        self.made.iter().flatten().cloned().collect()
+    }
+
+    /// Keeps the directories.
+    pub fn keep(mut self) {
+        self.made.clear();
+    }
+
+    /// How the memory limit was hit, if it was: the limit and the most that was used, in bytes.
+    #[must_use]
+    pub fn out_of_memory(&self) -> Option<(String, String)> {
+        self.made.iter().flatten().find_map(out_of_memory)
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        for directory in self.made.iter().flatten() {
+            // The error that leads here is the one to report.
+            let _busy = remove(directory, Duration::from_secs(2));
+        }
+    }
+}
+
+fn is_refusal(stop: Stop) -> bool {
+    [Errno::EACCES, Errno::EPERM, Errno::EROFS, Errno::ENOENT].iter().any(|errno| stop.is(*errno))
+}
+
+fn stop(call: Call, error: &io::Error) -> Stop {
+    Stop { call, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+}
+
+fn read(path: impl AsRef<Path>) -> Result<String, Stop> {
+    fs::read_to_string(path).map_err(|e| stop(Call::Read, &e))
+}
+
+/// Writes a file of the kernel in one call, without creating it.
+fn write_value(path: &Path, value: &str) -> Result<(), Stop> {
+    let file = fs::File::options().write(true).open(path).map_err(|e| stop(Call::Open, &e))?;
+    crate::sys::fs::write(file.as_fd(), value.as_bytes())
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, Stop> {
+    fs::File::open(path).map(OwnedFd::from).map_err(|e| stop(Call::Open, &e))
+}
+
+/// Makes a cgroup directory and the parents that are missing, and lets them hand on their controllers.
+fn make_directory(hierarchy: &Hierarchy, path: &Path) -> Result<CgroupDirectory, Stop> {
+    let mount = Path::new(&hierarchy.mount);
+    let mut chain: Vec<&Path> = path.ancestors().take_while(|p| *p != mount).collect();
+    chain.reverse();
+    let mut parents = 0;
+    let mut above = mount;
+    for (depth, level) in chain.iter().enumerate() {
+        if hierarchy.version == CgroupVersion::V2 {
+            enable_controllers(above, &hierarchy.enable);
+        }
+        let leaf = depth + 1 == chain.len();
+        match fs::create_dir(level) {
+            Ok(()) if leaf => {}
+            Ok(()) => parents += 1,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && leaf => check_unused(level)?,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => parents = 0,
+            Err(e) => return Err(stop(Call::Mkdir, &e)),
+        }
+        if hierarchy.controllers.iter().any(|c| c == "cpuset") && hierarchy.version == CgroupVersion::V1 {
+            inherit_cpuset(above, level)?;
+        }
+        above = level;
+    }
+    let made = CgroupDirectory { parents, ..planned(hierarchy, path.to_owned()) };
+    if made.freezer {
+        check_thawed(path)?;
+    }
+    Ok(made)
+}
+
+fn planned(hierarchy: &Hierarchy, path: PathBuf) -> CgroupDirectory {
+    let freezer = hierarchy.version == CgroupVersion::V2 || hierarchy.controllers.iter().any(|c| c == "freezer");
+    CgroupDirectory { version: hierarchy.version, path, parents: 0, freezer }
+}
+
+/// Turns on what children are to have. Where that is not allowed, the limit that needs it fails by name.
+fn enable_controllers(directory: &Path, controllers: &[String]) {
+    let file = directory.join("cgroup.subtree_control");
+    let on = read(&file).unwrap_or_default();
+    let missing = |c: &&String| !on.split_whitespace().any(|have| have == c.as_str());
+    let wanted: Vec<String> = controllers.iter().filter(missing).map(|c| format!("+{c}")).collect();
+    if !wanted.is_empty() && write_value(&file, &wanted.join(" ")).is_err() {
+        for one in wanted {
+            let _unavailable = write_value(&file, &one);
+        }
+    }
+}
+
+/// Processes that are there already would get the limits, and be killed with the container.
+fn check_unused(directory: &Path) -> Result<(), Stop> {
+    if read(directory.join("cgroup.procs"))?.is_empty() { Ok(()) } else { Err(Stop::new(Call::Mkdir, Errno::EBUSY)) }
+}
+
+/// A process that is born frozen would never answer.
+fn check_thawed(directory: &Path) -> Result<(), Stop> {
+    let events = read(directory.join("cgroup.events")).unwrap_or_default();
+    let state = read(directory.join("freezer.state")).unwrap_or_default();
+    let frozen = events.lines().any(|line| line == "frozen 1") || state.trim() == "FROZEN";
+    if frozen { Err(Stop::new(Call::Mkdir, Errno::EDEADLK)) } else { Ok(()) }
+}
+
+/// A version 1 cpuset is born empty, and takes no process until it has processors and memory.
+fn inherit_cpuset(parent: &Path, child: &Path) -> Result<(), Stop> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if read(child.join(file))?.trim().is_empty() {
+            write_value(&child.join(file), read(parent.join(file))?.trim())?;
+        }
+    }
+    Ok(())
+}
+
+fn out_of_memory(directory: &CgroupDirectory) -> Option<(String, String)> {
+    let [events, limit, peak] = match directory.version {
+        CgroupVersion::V2 => ["memory.events", "memory.max", "memory.peak"],
+        CgroupVersion::V1 => ["memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes"],
+    };
+    let events = read(directory.path.join(events)).ok()?;
+    let killed = events.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
+    let value = |file| read(directory.path.join(file)).map_or_else(|_| "?".into(), |text| text.trim().to_owned());
+    (killed != "0").then(|| (value(limit), value(peak)))
+}
+
+/// All processes in a cgroup and below it.
+///
+/// # Errors
+/// The directory cannot be read; that it is gone means there are none.
+pub fn processes(directory: &Path) -> Result<Vec<i32>, Stop> {
+    let mut pids = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(next) = directories.pop() {
+        match read(next.join("cgroup.procs")) {
+            Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+            // Gone, or a threaded cgroup, whose processes the one above it lists.
+            Err(stop) if [Errno::ENOENT, Errno::ENODEV, Errno::EOPNOTSUPP].iter().any(|e| stop.is(*e)) => {}
+            Err(stop) => return Err(stop),
+        }
+        directories.extend(children(&next));
+    }
+    Ok(pids)
+}
+
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()).collect()
+}
+
+/// Sends a signal to every process of the container's cgroups.
+///
+/// # Errors
+/// The cgroup cannot be read, or the signal is none.
+pub fn signal_all(directories: &[CgroupDirectory], signal: i32) -> Result<(), Stop> {
+    let unified = directories.iter().find(|d| d.version == CgroupVersion::V2);
+    if let (Some(directory), libc::SIGKILL) = (unified, signal) {
+        // Linux < 5.14 has no cgroup.kill: signal each.
+        match write_value(&directory.path.join("cgroup.kill"), "1") {
+            Err(stop) if stop.is(Errno::ENOENT) => {}
+            other => return other,
+        }
+    }
+    let Some(directory) = unified.or_else(|| directories.iter().find(|d| d.freezer)).or(directories.first()) else {
+        return Ok(());
+    };
+    let mut seen = Vec::new();
+    // Until no new ones turn up: a process may fork while the list is read.
+    loop {
+        let new: Vec<i32> = processes(&directory.path)?.into_iter().filter(|pid| !seen.contains(pid)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for pid in new {
+            seen.push(pid);
+            match process::pidfd_open(pid).and_then(|pidfd| process::send_signal(pidfd.as_fd(), signal)) {
+                Err(stop) if stop.is(Errno::ESRCH) => {}
+                other => other?,
+            }
+        }
+    }
+}
+
+/// The container's cgroup is frozen, by whichever interface.
+#[must_use]
+pub fn is_frozen(directories: &[CgroupDirectory]) -> bool {
+    directories.iter().filter(|d| d.freezer).any(|directory| {
+        let file = if directory.version == CgroupVersion::V2 { "cgroup.freeze" } else { "freezer.state" };
+        let state = read(directory.path.join(file)).unwrap_or_default();
+        ["1", "FROZEN", "FREEZING"].contains(&state.trim())
+    })
+}
+
+/// Lets the processes of a version 1 freezer run, so that they can die; version 2 kills frozen ones.
+pub fn thaw(directories: &[CgroupDirectory]) {
+    for directory in directories.iter().filter(|d| d.freezer && d.version == CgroupVersion::V1) {
+        // Without it, the wait for the processes ends in an error that names them.
+        let _gone = write_value(&directory.path.join("freezer.state"), "THAWED");
+    }
+}
+
+/// What keeps a cgroup from being removed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cgroup {}: {stop}{}", path.display(), survivors(pids))]
+pub struct Busy {
+    /// The directory.
+    pub path: PathBuf,
+    /// Why the kernel refuses.
+    pub stop: Stop,
+    /// Processes in it.
+    pub pids: Vec<i32>,
+}
+
+fn survivors(pids: &[i32]) -> String {
+    if pids.is_empty() { String::new() } else { format!("; processes in it: {pids:?}") }
+}
+
+/// Removes a cgroup directory with everything below it, as soon as its processes are gone.
+///
+/// # Errors
+/// They are not gone within `limit`.
+pub fn remove(directory: &CgroupDirectory, limit: Duration) -> Result<(), Busy> {
+    let deadline = Instant::now() + limit;
+    let path = &directory.path;
+    let busy = |stop| Busy { path: path.clone(), stop, pids: processes(path).unwrap_or_default() };
+    loop {
+        match remove_tree(path) {
+            Ok(()) => break,
+            Err(stop) if stop.is(Errno::EBUSY) && Instant::now() < deadline => {
+                await_empty(directory, deadline).map_err(busy)?;
+            }
+            Err(stop) => return Err(busy(stop)),
+        }
+    }
+    for parent in path.ancestors().skip(1).take(directory.parents) {
+        if fs::remove_dir(parent).is_err() {
+            // Somebody else uses it by now.
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn remove_tree(path: &Path) -> Result<(), Stop> {
+    match fs::remove_dir(path) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {}
+        Err(e) => return Err(stop(Call::Rmdir, &e)),
+    }
+    for child in children(path) {
+        remove_tree(&child)?;
+    }
+    match fs::remove_dir(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(stop(Call::Rmdir, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until something about the cgroup's processes changes.
+fn await_empty(directory: &CgroupDirectory, deadline: Instant) -> Result<(), Stop> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timed_out = Stop::new(Call::Rmdir, Errno::EBUSY);
+    if let Some(pid) = processes(&directory.path)?.first() {
+        let ended = match process::pidfd_open(*pid) {
+            Ok(pidfd) => process::has_ended(pidfd.as_fd(), left)?,
+            Err(stop) if stop.is(Errno::ESRCH) => true,
+            Err(stop) => return Err(stop),
+        };
+        return if ended { Ok(()) } else { Err(timed_out) };
+    }
+    // No process is listed, yet the kernel says busy: zombies count in version 2 until they are reaped.
+    let events = fs::File::open(directory.path.join("cgroup.events")).map_err(|e| stop(Call::Open, &e));
+    match events {
+        Ok(file) => {
+            let populated = io::read_to_string(&file).is_ok_and(|text| text.contains("populated 1"));
+            if populated { process::ready(file.as_fd(), PollFlags::POLLPRI, left)?; }
+            Ok(())
+        }
+        // Version 1, where the last reference goes a moment after the process.
+        Err(stop) if stop.is(Errno::ENOENT) => {
+            std::thread::yield_now();
+            Ok(())
+        }
+        Err(stop) => Err(stop),
+    }
+}

@@ -1,0 +1,134 @@
+//! Runs one more program in a container that exists. Runs in the runtime's process.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::{Broken, Inside, ready_program};
+use crate::channel::{At, Channel, Failure, Message, Milestone};
+use crate::fault::Fault;
+use crate::init::{self, Entering, Orders, Start};
+use crate::path::KernelString;
+use crate::plan::facts::CgroupVersion;
+use crate::plan::namespaces::{Entry, Namespace};
+use crate::plan::process::Process;
+use crate::plan::seccomp::Seccomp;
+use crate::plan::step::Step;
+use crate::sys::fs::{self, CWD, Proc};
+use crate::sys::process::{self, Child, Leash};
+use crate::sys::{Call, Stop};
+
+/// A program to run in a container.
+#[derive(Debug)]
+pub struct Joining<'a> {
+    /// The container's first process.
+    pub target: OwnedFd,
+    /// Its namespaces that are not the runtime's, as flags of setns(2).
+    pub namespaces: i32,
+    /// The runtime may enter the pid namespace itself, being root on the host.
+    pub privileged: bool,
+    /// The cgroup directories that the process goes into.
+    pub cgroups: Vec<(CgroupVersion, PathBuf)>,
+    /// The program.
+    pub process: &'a Process,
+    /// The container's system call filter.
+    pub seccomp: Option<&'a Seccomp>,
+    /// Root exists in the container's user namespace.
+    pub become_root: bool,
+    /// Where the terminal's master is sent.
+    pub console: Option<OwnedFd>,
+    /// How many descriptors from 3 on are the program's.
+    pub preserved: u32,
+}
+
+/// Runs the program; it is being executed when this returns.
+///
+/// # Errors
+/// The step that failed; the process is gone again.
+pub fn join(joining: Joining<'_>) -> Result<Child, Broken> {
+    let (channel, theirs) = Channel::pair().at(Step::Channel)?;
+    let unified = unified_directory(&joining)?;
+    let pid_flag = Namespace::Pid.flag();
+    let enters_pid = joining.namespaces & pid_flag != 0;
+    // The pid namespace takes effect for children: the runtime enters it if it may, and comes back.
+    let step_in = enters_pid && joining.privileged;
+    let entry = Entry { refork: enters_pid && !step_in, ..Entry::default() };
+    let inside = step_in.then(|| Inside::enter(joining.target.as_fd(), pid_flag)).transpose().at(Step::Join(0))?;
+    let flags = if step_in { joining.namespaces & !pid_flag } else { joining.namespaces };
+    let target = init::Target { pidfd: joining.target, flags };
+    let filter = joining.seccomp.map(super::filter::compile).transpose().at(Step::CompileFilter)?;
+    let mut orders = Orders {
+        channel: theirs,
+        proc: Proc::open().at(Step::Channel)?,
+        enter: Entering {
+            entry: &entry,
+            joins: Vec::new(),
+            target: (flags != 0).then_some(target),
+            tasks: tasks(&joining.cgroups),
+            waits: false,
+            become_root: joining.become_root,
+            loopback: false,
+        },
+        build: None,
+        program: Some(ready_program(joining.process, filter, joining.console)),
+        start: Start::Runtime,
+        preserved: joining.preserved,
+        fault: Fault::default(),
+        keep: Vec::new(),
+    };
+    orders.list_descriptors();
+    let child = spawn(unified.as_ref().map(AsFd::as_fd), &mut orders).at(Step::Clone)?;
+    drop(inside);
+    drop(orders);
+    converse(&channel, Leash::new(child))
+}
+
+fn spawn(cgroup: Option<BorrowedFd<'_>>, orders: &mut Orders<'_>) -> Result<Child, Stop> {
+    process::spawn(0, cgroup, || init::run(orders))
+}
+
+/// The version 2 directory to be born into; a container may have lost it.
+fn unified_directory(joining: &Joining<'_>) -> Result<Option<OwnedFd>, Failure> {
+    let unified = joining.cgroups.iter().find(|(version, _)| *version == CgroupVersion::V2);
+    let Some(path) = unified.and_then(|(_, path)| KernelString::path(path.to_str()?).ok()) else {
+        return Ok(None);
+    };
+    match fs::open(CWD, path.as_c_str(), libc::O_PATH | libc::O_DIRECTORY, 0) {
+        Err(stop) if stop.is(Errno::ENOENT) => Ok(None),
+        other => other.map(Some).at(Step::CgroupJoin(0)),
+    }
+}
+
+fn tasks(cgroups: &[(CgroupVersion, PathBuf)]) -> Vec<KernelString> {
+    let legacy = cgroups.iter().filter(|(version, _)| *version == CgroupVersion::V1);
+    legacy.filter_map(|(_, path)| KernelString::path(path.join("tasks").to_str()?).ok()).collect()
+}
+
+/// Talks to the process until its program is being executed.
+fn converse(channel: &Channel, mut leash: Leash) -> Result<Child, Broken> {
+    let mut started = false;
+    loop {
+        match channel.receive().at(Step::Channel)? {
+            Some(Message::Forked(pid)) => {
+                let pidfd = process::pidfd_open(pid).at(Step::Refork)?;
+                let first = std::mem::replace(&mut leash, Leash::new(Child { pid, pidfd }));
+                if let Some(first) = first.release() {
+                    process::wait(first.pidfd.as_fd()).at(Step::Refork)?;
+                }
+            }
+            Some(Message::Reached(Milestone::Created)) => {
+                channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
+                channel.send(Message::Go(Milestone::Start)).at(Step::Channel)?;
+                started = true;
+            }
+            Some(Message::Failed(failure)) => return Err(failure.into()),
+            Some(_) => return Err(super::garbled().into()),
+            None if started => break,
+            None => return Err(super::died().into()),
+        }
+    }
+    let gone = Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::ESRCH } };
+    Ok(leash.release().ok_or(gone)?)
+}

@@ -1,0 +1,70 @@
+//! What compile may know about the host: plain data, gathered by `host.rs`. Pure.
+//!
+//! A fact is here only if compiling branches on it. What the running kernel can do is never a fact:
+//! `sys` falls back by itself.
+
+use serde::{Deserialize, Serialize};
+
+/// The host as far as a plan depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
+    /// The runtime is root in the initial user namespace, so it may do on the host what root may.
+    pub privileged: bool,
+    /// The runtime's effective user id in its own user namespace.
+    pub uid: u32,
+    /// The runtime's effective group id in its own user namespace.
+    pub gid: u32,
+    /// Capabilities that the runtime can hand on: bit n stands for capability n (capabilities(7)).
+    pub capabilities: u64,
+    /// The highest capability number that this kernel knows.
+    pub last_capability: u8,
+    /// The cgroup hierarchies that are mounted.
+    pub cgroup: CgroupFacts,
+    /// AppArmor is the kernel's and enabled.
+    pub apparmor: bool,
+    /// SELinux is the kernel's and enabled.
+    pub selinux: bool,
+}
+
+/// Which cgroup hierarchies there are. See cgroups(7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CgroupFacts {
+    /// Every mounted hierarchy, version 1 ones in the order of /proc/self/cgroup, version 2 last.
+    pub hierarchies: Vec<HierarchyFacts>,
+    /// Sizes of huge pages as the hugetlb controller spells them, such as `2MB`.
+    pub huge_page_sizes: Vec<String>,
+}
+
+/// One mounted cgroup hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HierarchyFacts {
+    /// Version 1, or the unified version 2.
+    pub version: CgroupVersion,
+    /// Where it is mounted, for example `/sys/fs/cgroup/memory`.
+    pub mount: String,
+    /// Its controllers; `name=systemd` for a named one. For version 2, those of `cgroup.controllers`.
+    pub controllers: Vec<String>,
+    /// The runtime's own cgroup in it, below the mount.
+    pub own: String,
+}
+
+/// The two interfaces to cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupVersion {
+    /// One hierarchy for each controller.
+    V1,
+    /// One hierarchy for all.
+    V2,
+}
+
+impl CgroupFacts {
+    /// Only the version 2 hierarchy is mounted: limits go there.
+    #[must_use]
+    pub fn unified(&self) -> bool {
+        self.hierarchies.iter().all(|h| h.version == CgroupVersion::V2)
+    }
+}

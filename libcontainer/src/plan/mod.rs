@@ -1,0 +1,385 @@
+//! The plan: everything that will be done for a container, decided before anything is done.
+//!
+//! Runs nowhere: pure functions from the config, the caller's options and facts about the host to data. No
+//! I/O, no clock, no environment. What the config repeats is a list; what the kernel orders is a field.
+
+pub mod capability;
+pub mod cgroup;
+pub mod devices;
+pub mod document;
+pub mod facts;
+pub mod hooks;
+pub mod ids;
+pub mod invalid;
+pub mod limits;
+pub mod mounts;
+pub mod namespaces;
+pub mod options;
+pub mod process;
+mod rlimit;
+mod schedule;
+pub mod seccomp;
+pub mod step;
+mod sysctl;
+
+use std::fmt;
+
+use oci_spec::runtime::{Process as SpecProcess, Spec};
+use serde::Serialize;
+
+use crate::path::KernelString;
+use cgroup::Cgroup;
+use facts::Facts;
+use hooks::Hooks;
+use ids::Ids;
+use invalid::{Finding, Findings, Invalid};
+use mounts::Rootfs;
+use namespaces::Entry;
+use process::{Kernel, Process};
+use seccomp::Seccomp;
+use step::Step;
+
+/// What the caller decides beside the config: it changes the plan, so it is an input of compile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choices {
+    /// The container's id; names the default cgroup and the session keyring.
+    pub id: String,
+    /// The bundle's directory, absolute: relative paths of the config count from it.
+    pub bundle: String,
+    /// Change the root with pivot_root(2); otherwise move the mount and chroot (`--no-pivot`).
+    pub pivot: bool,
+    /// Give the container a session keyring of its own (not with `--no-new-keyring`).
+    pub keyring: bool,
+}
+
+/// A container, decided. In the order in which it takes effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Its namespaces.
+    pub entry: Entry,
+    /// Its user ids.
+    pub ids: Ids,
+    /// Its cgroup and limits.
+    pub cgroup: Cgroup,
+    /// Its root file system.
+    pub rootfs: Rootfs,
+    /// Host name and kernel parameters.
+    pub kernel: Kernel,
+    /// Its program; a container without one can be created, not started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// Its system call filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<Seccomp>,
+    /// Programs to run along the way.
+    pub hooks: Hooks,
+    /// What the specification wants a warning for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Finding>,
+}
+
+/// A program to run in a container that exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecPlan {
+    /// Root exists in the container's user namespace.
+    pub become_root: bool,
+    /// The program.
+    pub process: Process,
+    /// The container's system call filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<Seccomp>,
+    /// What the specification wants a warning for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Finding>,
+}
+
+impl Plan {
+    /// Compiles a config into a plan.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the config, each with a JSON pointer and a clause of the specification.
+    pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts) -> Result<Plan, Invalid> {
+        let mut findings = Findings::default();
+        check_document(spec, &mut findings);
+        let entry = namespaces::compile(spec, facts, &mut findings);
+        let ids = ids::compile(spec, &entry, &mut findings);
+        let cgroup = cgroup::compile(spec, choices, facts, &mut findings);
+        let rootfs = mounts::compile(spec, choices, facts, &entry, &cgroup, &mut findings);
+        let kernel = process::kernel(spec, choices, &entry, &mut findings);
+        let process = process::compile(spec, facts, &entry, &ids, &mut findings);
+        let seccomp = seccomp::compile(spec, &mut findings);
+        let hooks = hooks::compile(spec, &mut findings);
+        let warnings = findings.finish()?;
+        Ok(Plan { entry, ids, cgroup, rootfs, kernel, process, seccomp, hooks, warnings })
+    }
+
+    /// Compiles one more program for a container that exists: it gets everything that the container's own
+    /// program has, unless `process` says otherwise.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `process`.
+    pub fn compile_exec(spec: &Spec, process: &SpecProcess, facts: &Facts) -> Result<ExecPlan, Invalid> {
+        // The container exists, so what its config says has been accepted before.
+        let entry = namespaces::compile(spec, facts, &mut Findings::default());
+        let ids = ids::compile(spec, &entry, &mut Findings::default());
+        let seccomp = seccomp::compile(spec, &mut Findings::default());
+        let mut findings = Findings::default();
+        let process = process::compile_process(process, spec, facts, &entry, &ids, &mut findings);
+        let warnings = findings.finish()?;
+        let process = process.ok_or_else(|| Finding { at: "/process".into(), says: "is missing".into(), spec: "" })?;
+        Ok(ExecPlan { become_root: ids.become_root, process, seccomp, warnings })
+    }
+
+    /// Every step of this plan that can fail by itself, about in the order in which they are taken.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut each = |step: fn(u16) -> Step, count: usize| steps.extend((0..).take(count).map(step));
+        let (rootfs, hooks) = (&self.rootfs, &self.hooks);
+        each(Step::OpenNamespace, self.entry.join.len());
+        each(Step::CgroupCreate, self.cgroup.hierarchies.len());
+        each(Step::CgroupWrite, self.cgroup.writes.len());
+        each(Step::Join, self.entry.join.len());
+        each(Step::TimeOffset, self.entry.offsets.len());
+        each(Step::Mount, rootfs.mounts.len());
+        each(Step::Device, rootfs.devices.len());
+        each(Step::Link, rootfs.links.len());
+        each(Step::Prestart, hooks.prestart.len());
+        each(Step::CreateRuntime, hooks.create_runtime.len());
+        each(Step::CreateContainer, hooks.create_container.len());
+        each(Step::Sysctl, self.kernel.sysctls.len());
+        each(Step::ReadonlyPath, rootfs.readonly_paths.len());
+        each(Step::Mask, rootfs.masked.len());
+        each(Step::Rlimit, self.process.as_ref().map_or(0, |p| p.rlimits.len()));
+        each(Step::StartContainer, hooks.start_container.len());
+        each(Step::Poststart, hooks.poststart.len());
+        each(Step::Poststop, hooks.poststop.len());
+        let process = self.process.as_ref();
+        let has = |want: fn(&Process) -> bool| process.is_some_and(want);
+        let once = [
+            (Step::Record, true),
+            (Step::CompileFilter, self.seccomp.is_some()),
+            (Step::Clone, true),
+            (Step::Signals, true),
+            (Step::CloseFiles, true),
+            (Step::Unshare, !self.entry.unshare.is_empty() || self.entry.unshare_user),
+            (Step::MapIds, self.ids.maps.is_some()),
+            (Step::BecomeRoot, self.ids.become_root),
+            (Step::Loopback, self.kernel.loopback),
+            (Step::Refork, self.entry.refork),
+            (Step::DeviceProgram, !self.cgroup.devices.is_empty()),
+            (Step::Propagation, true),
+            (Step::Root, true),
+            (Step::Pivot, true),
+            (Step::Hostname, self.kernel.hostname.is_some()),
+            (Step::Domainname, self.kernel.domainname.is_some()),
+            (Step::Keyring, self.kernel.keyring.is_some()),
+            (Step::ReadonlyRoot, true),
+            (Step::Console, has(|p| p.terminal.is_some())),
+            (Step::OomScore, has(|p| p.oom_score_adj.is_some())),
+            (Step::Personality, has(|p| p.personality.is_some())),
+            (Step::MemoryPolicy, has(|p| p.memory_policy.is_some())),
+            (Step::Scheduler, has(|p| p.scheduler.is_some())),
+            (Step::IoPriority, has(|p| p.io_priority.is_some())),
+            (Step::Cwd, process.is_some()),
+            (Step::Label, has(|p| p.label.is_some())),
+            (Step::Capabilities, process.is_some()),
+            (Step::Groups, process.is_some()),
+            (Step::User, process.is_some()),
+            (Step::NoNewPrivileges, has(|p| p.no_new_privileges)),
+            (Step::FindProgram, process.is_some()),
+            (Step::AwaitStart, true),
+            (Step::LoadFilter, self.seccomp.is_some()),
+            (Step::Exec, process.is_some()),
+        ];
+        steps.extend(once.into_iter().filter(|(_, taken)| *taken).map(|(step, _)| step));
+        steps
+    }
+
+    /// Names a step of this plan in the config's words, such as `mounts[3]: proc on /proc`.
+    pub fn describe(&self, step: Step) -> impl fmt::Display + '_ {
+        Described { plan: self, step }
+    }
+}
+
+fn check_document(spec: &Spec, findings: &mut Findings) {
+    let version = spec.version();
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<Option<u32>> = core.split('.').map(|n| n.parse().ok()).collect();
+    match numbers.as_slice() {
+        [Some(1), Some(_), Some(_)] => {}
+        [Some(_), Some(_), Some(_)] => findings.error(
+            "/ociVersion",
+            format!("{version} is not supported; this runtime reads documents of version 1"),
+            "config.md#specification-version",
+        ),
+        _ => findings.error(
+            "/ociVersion",
+            format!("{version:?} is not a version of the form MAJOR.MINOR.PATCH"),
+            "config.md#specification-version",
+        ),
+    }
+    if spec.root().is_none() {
+        findings.error("/root", "is required on Linux", "config.md#root");
+    }
+    let linux = spec.linux().as_ref();
+    // Refused rather than ignored: a limit that is silently not applied is worse than an error.
+    if linux.is_some_and(|l| l.intel_rdt().is_some()) {
+        findings.error("/linux/intelRdt", "ketch does not apply it yet", "config-linux.md#intelrdt");
+    }
+    if linux.and_then(|l| l.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty()) {
+        findings.error("/linux/netDevices", "ketch does not apply it yet", "config-linux.md#network-devices");
+    }
+}
+
+struct Described<'a> {
+    plan: &'a Plan,
+    step: Step,
+}
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = self.plan;
+        let hook = |list: &[hooks::Hook], kind: &str, i: u16, f: &mut fmt::Formatter<'_>| {
+            let path = list.get(usize::from(i)).map_or("?", |h| h.path.as_str());
+            write!(f, "{kind} hook {i} ({path})")
+        };
+        match self.step {
+            Step::CgroupCreate(i) | Step::CgroupJoin(i) => {
+                let verb = if matches!(self.step, Step::CgroupCreate(_)) { "create" } else { "join" };
+                write!(f, "{verb} cgroup {}", plan.cgroup.directory(usize::from(i)))
+            }
+            Step::CgroupWrite(i) => match plan.cgroup.writes.get(usize::from(i)) {
+                Some(write) => write!(f, "cgroup {}: {}", plan.cgroup.path, write),
+                None => f.write_str("cgroup limit"),
+            },
+            Step::DeviceProgram => write!(f, "cgroup {}: device program", plan.cgroup.path),
+            Step::OpenNamespace(i) | Step::Join(i) => match plan.entry.join.get(usize::from(i)).or(plan.entry.step_in.as_ref()) {
+                Some(join) => write!(f, "join {} namespace {}", join.kind.name(), join.path),
+                None => f.write_str("join namespaces"),
+            },
+            Step::Mount(i) | Step::OpenSource(i) | Step::MapMount(i) => {
+                match plan.rootfs.mounts.get(usize::from(i)) {
+                    Some(mount) => write!(f, "mounts[{i}]: {mount}"),
+                    None => write!(f, "mounts[{i}]"),
+                }
+            }
+            Step::Device(i) => match plan.rootfs.devices.get(usize::from(i)) {
+                Some(device) => write!(f, "device {}", device.path),
+                None => f.write_str("device"),
+            },
+            Step::Link(i) => {
+                let path = plan.rootfs.links.get(usize::from(i)).map_or("?", |l| l.path.as_str());
+                write!(f, "symbolic link {path}")
+            }
+            Step::Mask(i) => write!(f, "maskedPaths[{i}]: {}", path_at(&plan.rootfs.masked, i)),
+            Step::ReadonlyPath(i) => write!(f, "readonlyPaths[{i}]: {}", path_at(&plan.rootfs.readonly_paths, i)),
+            Step::Sysctl(i) => match plan.kernel.sysctls.get(usize::from(i)) {
+                Some(sysctl) => write!(f, "sysctl {}", sysctl.key),
+                None => f.write_str("sysctl"),
+            },
+            Step::Rlimit(i) => {
+                let rlimits = plan.process.as_ref().map(|p| p.rlimits.as_slice()).unwrap_or_default();
+                write!(f, "rlimit {}", rlimits.get(usize::from(i)).map_or("?", |r| r.name))
+            }
+            Step::Prestart(i) => hook(&plan.hooks.prestart, "prestart", i, f),
+            Step::CreateRuntime(i) => hook(&plan.hooks.create_runtime, "createRuntime", i, f),
+            Step::CreateContainer(i) => hook(&plan.hooks.create_container, "createContainer", i, f),
+            Step::StartContainer(i) => hook(&plan.hooks.start_container, "startContainer", i, f),
+            Step::Poststart(i) => hook(&plan.hooks.poststart, "poststart", i, f),
+            Step::Poststop(i) => hook(&plan.hooks.poststop, "poststop", i, f),
+            Step::Root => write!(f, "root file system {}", plan.rootfs.path),
+            Step::Cwd => write!(f, "working directory {}", plan.process.as_ref().map_or("?", |p| p.cwd.as_str())),
+            Step::Exec | Step::FindProgram => {
+                let name = plan.process.as_ref().and_then(|p| p.args.first()).map_or("?", KernelString::as_str);
+                write!(f, "exec {name:?}")
+            }
+            other => f.write_str(phrase(other)),
+        }
+    }
+}
+
+fn path_at(paths: &[crate::path::RootPath], i: u16) -> &str {
+    paths.get(usize::from(i)).map_or("?", |p| p.as_str())
+}
+
+/// The steps that happen once, in words.
+fn phrase(step: Step) -> &'static str {
+    match step {
+        Step::CompileFilter => "compile the seccomp filter",
+        Step::ConnectConsole => "connect to the console socket",
+        Step::Clone => "create the container's process",
+        Step::MapIds => "map the ids of the user namespace",
+        Step::Unshare => "make the new namespaces",
+        Step::TimeOffset(_) => "set the offsets of the time namespace",
+        Step::Refork => "create the process of the new pid namespace",
+        Step::BecomeRoot => "become root of the user namespace",
+        Step::Loopback => "bring up the loopback device",
+        Step::Propagation => "set the propagation of the host's mounts",
+        Step::Pivot => "change the root",
+        Step::Console => "set up the terminal",
+        Step::ReadonlyRoot => "make the root file system read-only",
+        Step::Hostname => "set the host name",
+        Step::Domainname => "set the domain name",
+        Step::Keyring => "join a new session keyring",
+        Step::OomScore => "set oom_score_adj",
+        Step::Scheduler => "set the scheduling policy",
+        Step::IoPriority => "set the I/O priority",
+        Step::MemoryPolicy => "set the memory policy",
+        Step::Personality => "set the personality",
+        Step::Groups => "set the supplementary groups",
+        Step::User => "set the user",
+        Step::Capabilities => "set the capabilities",
+        Step::NoNewPrivileges => "set no_new_privs",
+        Step::Label => "set the security label",
+        Step::CloseFiles => "close inherited files",
+        Step::AwaitStart => "wait for start",
+        Step::LoadFilter => "load the seccomp filter",
+        Step::Record => "write the container's record",
+        Step::Signals => "reset signals",
+        _ => "talk to the container's process",
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::facts::{CgroupFacts, CgroupVersion, HierarchyFacts};
+    use super::*;
+    use std::sync::LazyLock;
+
+    /// A privileged runtime on a host with the unified hierarchy.
+    pub(crate) static FACTS: LazyLock<Facts> = LazyLock::new(|| Facts {
+        privileged: true,
+        uid: 0,
+        gid: 0,
+        capabilities: (1 << 41) - 1,
+        last_capability: 40,
+        cgroup: CgroupFacts {
+            hierarchies: vec![HierarchyFacts {
+                version: CgroupVersion::V2,
+                mount: "/sys/fs/cgroup".into(),
+                controllers: ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"].map(String::from).to_vec(),
+                own: "/user.slice/session.scope".into(),
+            }],
+            huge_page_sizes: vec!["2MB".into(), "1GB".into()],
+        },
+        apparmor: false,
+        selinux: false,
+    });
+
+    /// Choices as `ketch create` makes them.
+    pub(crate) fn choices() -> Choices {
+        Choices { id: "box".into(), bundle: "/bundle".into(), pivot: true, keyring: true }
+    }
+
+    /// A document with the parts that are required, overlaid with `part`.
+    pub(crate) fn spec(part: serde_json::Value) -> Spec {
+        let mut document = serde_json::json!({"ociVersion": "1.2.0", "root": {"path": "rootfs"}});
+        for (key, value) in part.as_object().into_iter().flatten() {
+            document[key] = value.clone();
+        }
+        serde_json::from_value(document).unwrap()
+    }
+}

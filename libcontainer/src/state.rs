@@ -1,0 +1,411 @@
+//! Where containers are remembered: a directory each, with a record, the config, and the start socket.
+//!
+//! The record is written before anything else exists, so that whatever happens to the runtime, `delete` knows
+//! what to remove. Whether a container runs is never written down: it is looked up.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::facts::CgroupVersion;
+use crate::plan::hooks::Hook;
+
+const RECORD: &str = "record.json";
+const RECORD_NEW: &str = "record.new";
+const CONFIG: &str = "config.json";
+/// The socket over which init is told to start; it is there as long as the container is `created`.
+pub const START: &str = "start";
+
+/// What is remembered about a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The form of this record; a reader refuses one that it does not know.
+    pub version: u32,
+    /// The container's id.
+    pub id: String,
+    /// `ociVersion` of the config.
+    pub oci_version: String,
+    /// The bundle's directory.
+    pub bundle: PathBuf,
+    /// The root file system's directory.
+    pub rootfs: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// The user who created it.
+    pub owner: u32,
+    /// The config's annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Its cgroup directories.
+    pub cgroups: Vec<CgroupDirectory>,
+    /// Its namespaces that are not the runtime's, as flags of setns(2).
+    pub namespaces: i32,
+    /// Its first process; none while it is being created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Identity>,
+    /// It has a program to start.
+    pub startable: bool,
+    /// Hooks to run when its program has been started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    /// Hooks to run when it has been deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+}
+
+/// The form of [`Record`] that this version writes.
+pub const VERSION: u32 = 1;
+
+/// A process, told from a later one of the same number by the time it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// Its pid.
+    pub pid: i32,
+    /// Field 22 of /proc/PID/stat: clock ticks since boot.
+    pub start_time: u64,
+}
+
+/// A cgroup directory of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupDirectory {
+    /// Version 1 or 2.
+    pub version: CgroupVersion,
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// How many of its parents were made for it, and go with it when nobody else uses them.
+    pub parents: usize,
+    /// It has the freezer.
+    pub freezer: bool,
+}
+
+/// Why the store cannot do something.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The id has a form that a file name or a cgroup cannot have.
+    #[error("invalid container id {0:?}: use letters, digits, '_', '+', '-' and '.', at most 1024")]
+    Id(String),
+    /// There is a container of this id.
+    #[error("container with id {0} already exists")]
+    Exists(String),
+    /// There is none.
+    #[error("container {0} does not exist")]
+    Missing(String),
+    /// A file of the store cannot be used.
+    #[error("{verb} {path}: {source}")]
+    File {
+        /// What was done.
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The record does not read as one: cut short by a power loss, or written by a later version.
+    #[error("record of container {id} is unreadable ({why}); delete --force removes it")]
+    Record {
+        /// The container.
+        id: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+fn refused(verb: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Refused {
+    let path = path.into();
+    move |source| Refused::File { verb, path, source }
+}
+
+/// The directory in which all containers of a root are remembered.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// The store in `root`, which need not exist yet.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Store {
+        Store { root: root.into() }
+    }
+
+    /// Makes a directory for a new container, locked until it is dropped or committed.
+    ///
+    /// # Errors
+    /// The id is taken or cannot be one, or the file system refuses.
+    pub fn reserve(&self, id: &str) -> Result<Reservation, Refused> {
+        check_id(id)?;
+        self.make_root()?;
+        let path = self.root.join(id);
+        match DirBuilder::new().mode(0o711).create(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(Refused::Exists(id.into())),
+            other => other.map_err(refused("create", &path))?,
+        }
+        let entry = Entry::open(id, path)?;
+        let lock = entry.lock_now()?;
+        Ok(Reservation { entry: Some(entry), _lock: lock })
+    }
+
+    /// Opens the directory of a container.
+    ///
+    /// # Errors
+    /// [`Refused::Missing`] if there is none.
+    pub fn open(&self, id: &str) -> Result<Entry, Refused> {
+        check_id(id)?;
+        Entry::open(id, self.root.join(id))
+    }
+
+    /// The ids of all containers, sorted.
+    ///
+    /// # Errors
+    /// The directory cannot be read; that it does not exist is no error.
+    pub fn ids(&self) -> Result<Vec<String>, Refused> {
+        let entries = match fs::read_dir(&self.root) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(refused("read", &self.root))?,
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut ids: Vec<String> = names.filter(|id| check_id(id).is_ok()).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Makes the root and its parents; clients name directories that do not exist yet.
+    fn make_root(&self) -> Result<(), Refused> {
+        let mut missing: Vec<&Path> = self.root.ancestors().take_while(|path| !path.exists()).collect();
+        missing.reverse();
+        for path in missing {
+            match DirBuilder::new().mode(0o711).create(path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.map_err(refused("create", path))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_id(id: &str) -> Result<(), Refused> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
+    if id.is_empty() || id.len() > 1024 || id == "." || id == ".." || !id.chars().all(fine) {
+        return Err(Refused::Id(id.into()));
+    }
+    Ok(())
+}
+
+/// A container's directory that goes again unless it is committed.
+#[derive(Debug)]
+pub struct Reservation {
+    entry: Option<Entry>,
+    _lock: Flock<File>,
+}
+
+impl Reservation {
+    /// The directory.
+    ///
+    /// # Panics
+    /// Never: only [`Reservation::commit`] takes it out.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        self.entry.as_ref().expect("a reservation holds its entry until it is committed")
+    }
+
+    /// Keeps the directory.
+    #[must_use]
+    pub fn commit(mut self) -> Entry {
+        self.entry.take().expect("a reservation holds its entry until it is committed")
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            // The error that leads here is the one to report.
+            let _unremovable = entry.remove();
+        }
+    }
+}
+
+/// A container's directory.
+#[derive(Debug)]
+pub struct Entry {
+    id: String,
+    path: PathBuf,
+    directory: File,
+}
+
+impl Entry {
+    fn open(id: &str, path: PathBuf) -> Result<Entry, Refused> {
+        let directory = File::options().read(true).custom_flags(nix::libc::O_DIRECTORY).open(&path);
+        match directory {
+            Ok(directory) => Ok(Entry { id: id.into(), path, directory }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Refused::Missing(id.into())),
+            Err(e) => Err(refused("open", path)(e)),
+        }
+    }
+
+    /// The container's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The directory's descriptor.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Takes the container for oneself, if nobody else has it.
+    ///
+    /// # Errors
+    /// EWOULDBLOCK if somebody has.
+    pub fn lock_now(&self) -> Result<Flock<File>, Refused> {
+        self.lock(FlockArg::LockExclusiveNonblock)
+    }
+
+    fn lock(&self, how: FlockArg) -> Result<Flock<File>, Refused> {
+        // A second open file description: a lock belongs to one.
+        let file = File::open(&self.path).map_err(refused("open", &self.path))?;
+        Flock::lock(file, how).map_err(|(_, errno)| refused("lock", &self.path)(errno.into()))
+    }
+
+    /// Whether a runtime is creating this container now.
+    #[must_use]
+    pub fn is_being_created(&self) -> bool {
+        self.lock_now().is_err()
+    }
+
+    /// Writes the record, whole or not at all.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn write_record(&self, record: &Record) -> Result<(), Refused> {
+        let text = serde_json::to_vec(record).map_err(|e| Refused::Record { id: self.id.clone(), why: e.to_string() })?;
+        let new = self.path.join(RECORD_NEW);
+        self.write(&new, &text)?;
+        fs::rename(&new, self.path.join(RECORD)).map_err(refused("rename", new))
+    }
+
+    /// Keeps a copy of the config.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn write_config(&self, text: &[u8]) -> Result<(), Refused> {
+        self.write(&self.path.join(CONFIG), text)
+    }
+
+    fn write(&self, path: &Path, text: &[u8]) -> Result<(), Refused> {
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
+        file.and_then(|mut file| file.write_all(text)).map_err(refused("write", path))
+    }
+
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// [`Refused::Record`] if it cannot be understood; [`Refused::Missing`] if the container is gone.
+    pub fn record(&self) -> Result<Record, Refused> {
+        let path = self.path.join(RECORD);
+        let text = match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !self.path.exists() => {
+                return Err(Refused::Missing(self.id.clone()));
+            }
+            other => other.map_err(|e| Refused::Record { id: self.id.clone(), why: e.to_string() })?,
+        };
+        let unreadable = |why: String| Refused::Record { id: self.id.clone(), why };
+        let record: Record = serde_json::from_slice(&text).map_err(|e| unreadable(e.to_string()))?;
+        if record.version != VERSION {
+            return Err(unreadable(format!("version {}, this runtime knows {VERSION}", record.version)));
+        }
+        Ok(record)
+    }
+
+    /// The config as it was when the container was created.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn config(&self) -> Result<Vec<u8>, Refused> {
+        let path = self.path.join(CONFIG);
+        fs::read(&path).map_err(refused("read", path))
+    }
+
+    /// The start socket is there: nobody has started the container.
+    #[must_use]
+    pub fn awaits_start(&self) -> bool {
+        self.path.join(START).exists()
+    }
+
+    /// Takes the start socket away, which makes whoever does it the one who starts.
+    ///
+    /// # Errors
+    /// Not found if somebody else was first.
+    pub fn take_start(&self) -> io::Result<()> {
+        fs::remove_file(self.path.join(START))
+    }
+
+    /// Removes the directory with everything in it. Its files are named through its own descriptor, so that a
+    /// new container of the same name is not touched.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn remove(&self) -> Result<(), Refused> {
+        for name in [START, CONFIG, RECORD, RECORD_NEW] {
+            match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(refused("remove", self.path.join(name))(errno.into())),
+            }
+        }
+        match fs::remove_dir(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(refused("remove", &self.path)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l04_ids_are_file_names_and_cgroup_names() {
+        for id in ["a", "A_b+c-d.e", "0", &"x".repeat(1024)] {
+            assert!(check_id(id).is_ok(), "{id}");
+        }
+        for id in ["", ".", "..", "a/b", "a b", "ä", "a\0", &"x".repeat(1025)] {
+            assert!(check_id(id).is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn l03_an_id_in_use_is_refused_and_free_again_after_a_failure() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::new(root.path().join("not/yet/there"));
+        let first = store.reserve("box").unwrap();
+        assert!(matches!(store.reserve("box"), Err(Refused::Exists(_))));
+        assert!(first.entry().is_being_created());
+        drop(first);
+        assert!(matches!(store.open("box"), Err(Refused::Missing(_))));
+        let entry = store.reserve("box").unwrap().commit();
+        assert!(!entry.is_being_created());
+        assert_eq!(store.ids().unwrap(), ["box"]);
+        entry.remove().unwrap();
+        assert!(store.ids().unwrap().is_empty());
+    }
+
+    #[test]
+    fn r58_a_truncated_record_is_an_error_that_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let entry = Store::new(root.path()).reserve("box").unwrap().commit();
+        assert!(matches!(entry.record(), Err(Refused::Record { .. })));
+        fs::write(root.path().join("box").join(RECORD), b"{\"version\": 1, \"id\"").unwrap();
+        assert!(matches!(entry.record(), Err(Refused::Record { .. })));
+    }
+}

@@ -1,0 +1,144 @@
+//! Credentials: ids, groups, capabilities, and the bits that guard them.
+//!
+//! Raw system calls: libc's setuid family tells every thread it knows of, and after a clone those are gone.
+
+use nix::libc;
+
+use super::{Call, Stop, check, check_int};
+
+/// prctl(2) with two arguments.
+pub(super) fn prctl(option: libc::c_int, first: libc::c_ulong, second: libc::c_ulong) -> Result<(), Stop> {
+    // SAFETY: the options used here take integers.
+    check_int(Call::Prctl, unsafe { libc::prctl(option, first, second, 0, 0) }).map(drop)
+}
+
+/// setresuid(2): real, effective and saved.
+///
+/// # Errors
+/// EINVAL if the id has no mapping in the user namespace.
+pub fn set_user(uid: u32) -> Result<(), Stop> {
+    // SAFETY: takes integers only.
+    check(Call::Setresuid, unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// setresgid(2): real, effective and saved.
+///
+/// # Errors
+/// EINVAL if the id has no mapping in the user namespace.
+pub fn set_group(gid: u32) -> Result<(), Stop> {
+    // SAFETY: takes integers only.
+    check(Call::Setresgid, unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) }).map(drop)
+}
+
+/// setgroups(2)
+///
+/// # Errors
+/// EPERM where /proc/PID/setgroups says deny.
+pub fn set_groups(groups: &[u32]) -> Result<(), Stop> {
+    // SAFETY: the array is valid for `len` ids.
+    check(Call::Setgroups, unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+/// Keeps capabilities over a change of user id. See prctl(2), PR_SET_KEEPCAPS.
+///
+/// # Errors
+/// Those of the call.
+pub fn keep_capabilities(keep: bool) -> Result<(), Stop> {
+    prctl(libc::PR_SET_KEEPCAPS, libc::c_ulong::from(keep), 0)
+}
+
+/// Drops every capability from the bounding set that is not in `keep`.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP.
+pub fn limit_bounding_set(keep: u64) -> Result<(), Stop> {
+    for capability in (0..64).filter(|c| keep & (1 << c) == 0) {
+        match prctl(libc::PR_CAPBSET_DROP, capability, 0) {
+            // The kernel does not know this one, nor any above.
+            Err(stop) if stop.errno == libc::EINVAL => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// capset(2)
+///
+/// # Errors
+/// EPERM for capabilities that the process cannot have.
+pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Stop> {
+    const VERSION_3: u32 = 0x2008_0522;
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    #[repr(C)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    let half = |shift: u32| Data {
+        effective: (effective >> shift) as u32,
+        permitted: (permitted >> shift) as u32,
+        inheritable: (inheritable >> shift) as u32,
+    };
+    let header = Header { version: VERSION_3, pid: 0 };
+    let data = [half(0), half(32)];
+    // SAFETY: version 3 takes a header and two data structs, which are these.
+    check(Call::Capset, unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
+}
+
+/// Makes the ambient set be `set`.
+///
+/// # Errors
+/// EPERM for a capability that is not both permitted and inheritable.
+pub fn set_ambient(set: u64) -> Result<(), Stop> {
+    match prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0) {
+        Err(stop) if stop.errno == libc::EINVAL && set == 0 => return Ok(()),
+        other => other?,
+    }
+    for capability in (0..64).filter(|c| set & (1 << c) != 0) {
+        prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, capability)?;
+    }
+    Ok(())
+}
+
+/// Sets the no_new_privs bit. See prctl(2), PR_SET_NO_NEW_PRIVS.
+///
+/// # Errors
+/// Those of the call.
+pub fn set_no_new_privileges() -> Result<(), Stop> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)
+}
+
+/// One instruction of a system call filter: struct sock_filter of linux/filter.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+#[allow(missing_docs, reason = "the fields are the kernel's")]
+pub struct Instruction {
+    pub code: u16,
+    pub jt: u8,
+    pub jf: u8,
+    pub k: u32,
+}
+
+/// Loads a system call filter for this process. See seccomp(2), SECCOMP_SET_MODE_FILTER.
+///
+/// # Errors
+/// EACCES without CAP_SYS_ADMIN or no_new_privs, EINVAL for a program or flag that the kernel refuses.
+pub fn load_filter(program: &[Instruction], flags: u32) -> Result<(), Stop> {
+    #[repr(C)]
+    struct Program {
+        len: libc::c_ushort,
+        filter: *const Instruction,
+    }
+    let too_long = Stop { call: Call::Seccomp, errno: libc::E2BIG };
+    let len = libc::c_ushort::try_from(program.len()).map_err(|_| too_long)?;
+    let program = Program { len, filter: program.as_ptr() };
+    // SAFETY: `program` is a sock_fprog whose filter is valid for `len` instructions.
+    let ret =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    check(Call::Seccomp, ret).map(drop)
+}

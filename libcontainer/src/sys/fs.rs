@@ -1,0 +1,297 @@
+//! Files by descriptor: making, opening, reading and writing them.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::root::openat2;
+use super::{Call, Stop, check_int, retry};
+use crate::path::PATH_MAX;
+
+/// The working directory, for calls that take a directory; absolute paths do not use it.
+pub const CWD: BorrowedFd<'static> = nix::fcntl::AT_FDCWD;
+
+/// openat(2), close-on-exec. For paths of the host; those of a container go through [`super::Root`].
+///
+/// # Errors
+/// Those of the call.
+pub fn open(at: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> Result<OwnedFd, Stop> {
+    let fd = retry(|| {
+        // SAFETY: `path` is NUL-terminated.
+        check_int(Call::Open, unsafe { libc::openat(at.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC, mode) })
+    })?;
+    // SAFETY: the descriptor is new and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// mkdirat(2)
+///
+/// # Errors
+/// Those of the call.
+pub fn make_directory(at: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(), Stop> {
+    // SAFETY: `name` is NUL-terminated.
+    check_int(Call::Mkdir, unsafe { libc::mkdirat(at.as_raw_fd(), name.as_ptr(), mode) }).map(drop)
+}
+
+/// mknodat(2); `mode` has the kind of file in it.
+///
+/// # Errors
+/// Those of the call.
+pub fn make_node(at: BorrowedFd<'_>, name: &CStr, mode: u32, device: u64) -> Result<(), Stop> {
+    // SAFETY: `name` is NUL-terminated.
+    check_int(Call::Mknod, unsafe { libc::mknodat(at.as_raw_fd(), name.as_ptr(), mode, device) }).map(drop)
+}
+
+/// symlinkat(2)
+///
+/// # Errors
+/// Those of the call.
+pub fn make_link(at: BorrowedFd<'_>, name: &CStr, target: &CStr) -> Result<(), Stop> {
+    // SAFETY: both strings are NUL-terminated.
+    check_int(Call::Symlink, unsafe { libc::symlinkat(target.as_ptr(), at.as_raw_fd(), name.as_ptr()) }).map(drop)
+}
+
+/// unlinkat(2) of a file, or with `directory` of an empty directory.
+///
+/// # Errors
+/// Those of the call.
+pub fn remove(at: BorrowedFd<'_>, name: &CStr, directory: bool) -> Result<(), Stop> {
+    let (call, flags) = if directory { (Call::Rmdir, libc::AT_REMOVEDIR) } else { (Call::Unlink, 0) };
+    // SAFETY: `name` is NUL-terminated.
+    check_int(call, unsafe { libc::unlinkat(at.as_raw_fd(), name.as_ptr(), flags) }).map(drop)
+}
+
+/// readlinkat(2) into `target`; the length of the link's text.
+///
+/// # Errors
+/// EINVAL if it is no link.
+pub fn read_link(at: BorrowedFd<'_>, name: &CStr, target: &mut [u8; PATH_MAX]) -> Result<usize, Stop> {
+    // SAFETY: `target` is valid for writing PATH_MAX bytes, and `name` is NUL-terminated.
+    let len = unsafe { libc::readlinkat(at.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), PATH_MAX) };
+    super::check(Call::Readlink, len as libc::c_long).map(|len| len as usize)
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// Its type and permissions, as `st_mode`.
+    pub mode: u32,
+    /// Major and minor number of a device node.
+    pub device: (u32, u32),
+    /// The file system and the file in it: the same pair is the same file.
+    pub identity: (u64, u64),
+}
+
+impl Kind {
+    /// The type alone: `S_IFDIR`, `S_IFCHR` and so on.
+    #[must_use]
+    pub fn format(self) -> u32 {
+        self.mode & libc::S_IFMT
+    }
+
+    /// It is a directory.
+    #[must_use]
+    pub fn is_directory(self) -> bool {
+        self.format() == libc::S_IFDIR
+    }
+}
+
+/// fstat(2)
+///
+/// # Errors
+/// Those of the call.
+pub fn kind(fd: BorrowedFd<'_>) -> Result<Kind, Stop> {
+    // SAFETY: all-zero is a valid stat struct.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is valid for writing.
+    check_int(Call::Stat, unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) })?;
+    let device = (libc::major(stat.st_rdev), libc::minor(stat.st_rdev));
+    Ok(Kind { mode: stat.st_mode, device, identity: (stat.st_dev, stat.st_ino) })
+}
+
+/// The magic number of the file system that `fd` is on (statfs(2)).
+///
+/// # Errors
+/// Those of fstatfs(2).
+pub fn filesystem(fd: BorrowedFd<'_>) -> Result<i64, Stop> {
+    // SAFETY: all-zero is a valid statfs struct.
+    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is valid for writing.
+    check_int(Call::Statfs, unsafe { libc::fstatfs(fd.as_raw_fd(), &raw mut stat) })?;
+    Ok(stat.f_type)
+}
+
+/// fchownat(2) of `name` itself, not of what a link leads to.
+///
+/// # Errors
+/// Those of the call.
+pub fn change_owner(at: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Result<(), Stop> {
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
+    // SAFETY: `name` is NUL-terminated.
+    check_int(Call::Chown, unsafe { libc::fchownat(at.as_raw_fd(), name.as_ptr(), uid, gid, flags) }).map(drop)
+}
+
+/// Sets the permissions of the file that `fd` is open for.
+///
+/// # Errors
+/// Those of fchmod(2).
+pub fn change_mode(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Stop> {
+    // SAFETY: takes integers only.
+    check_int(Call::Chmod, unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
+}
+
+/// umask(2); the mask before.
+pub fn set_umask(mask: u32) -> u32 {
+    // SAFETY: takes an integer and cannot fail.
+    unsafe { libc::umask(mask) }
+}
+
+/// Writes all of `bytes` in one call, as files of the kernel want it.
+///
+/// # Errors
+/// Those of write(2); EIO if the kernel took only a part.
+pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), Stop> {
+    // SAFETY: `bytes` is valid for its length.
+    let ret = retry(|| {
+        let ret = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+        super::check(Call::Write, ret as libc::c_long)
+    })?;
+    if ret as usize == bytes.len() { Ok(()) } else { Err(Stop::new(Call::Write, Errno::EIO)) }
+}
+
+/// Opens the file `path` below `at` and writes `bytes` into it, in one call.
+///
+/// # Errors
+/// Those of openat(2) and write(2).
+pub fn write_file(at: BorrowedFd<'_>, path: &CStr, bytes: &[u8]) -> Result<(), Stop> {
+    write(open(at, path, libc::O_WRONLY, 0)?.as_fd(), bytes)
+}
+
+/// read(2)
+///
+/// # Errors
+/// Those of the call.
+pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Stop> {
+    retry(|| {
+        // SAFETY: `buffer` is valid for writing its length.
+        let ret = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        super::check(Call::Read, ret as libc::c_long).map(|len| len as usize)
+    })
+}
+
+/// fchdir(2)
+///
+/// # Errors
+/// Those of the call.
+pub fn change_directory(fd: BorrowedFd<'_>) -> Result<(), Stop> {
+    // SAFETY: takes a live descriptor.
+    check_int(Call::Chdir, unsafe { libc::fchdir(fd.as_raw_fd()) }).map(drop)
+}
+
+/// Whether the working directory lies below the root. See getcwd(3), "(unreachable)".
+///
+/// # Errors
+/// Those of the call.
+pub fn working_directory_is_inside() -> Result<bool, Stop> {
+    let mut path = [0_u8; PATH_MAX];
+    // SAFETY: `path` is valid for writing PATH_MAX bytes. The call itself, because libc's looks elsewhere
+    // when the kernel says "(unreachable)".
+    let ret = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), PATH_MAX) };
+    super::check(Call::Getcwd, ret)?;
+    Ok(path[0] == b'/')
+}
+
+/// Whether this process may execute `path`. See faccessat(2) with AT_EACCESS.
+///
+/// # Errors
+/// ENOENT, EACCES and so on.
+pub fn may_execute(path: &CStr) -> Result<(), Stop> {
+    // SAFETY: `path` is NUL-terminated.
+    let ret = unsafe {
+        libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS)
+    };
+    super::check(Call::Access, ret).map(drop)
+}
+
+/// stat(2) of a path in the present root.
+///
+/// # Errors
+/// Those of the call.
+pub fn path_kind(path: &CStr) -> Result<Kind, Stop> {
+    kind(open(CWD, path, libc::O_PATH, 0)?.as_fd())
+}
+
+/// The host's procfs, checked to be one, so that nothing else can stand in for it.
+///
+/// It is opened before any namespace is entered: what a container puts on its own /proc has no part in it.
+#[derive(Debug)]
+pub struct Proc {
+    fd: OwnedFd,
+}
+
+impl Proc {
+    /// Opens and checks /proc.
+    ///
+    /// # Errors
+    /// ENODEV if something else is mounted there.
+    pub fn open() -> Result<Proc, Stop> {
+        const PROC_ROOT_INODE: u64 = 1;
+        let fd = open(CWD, c"/proc", libc::O_PATH | libc::O_DIRECTORY, 0)?;
+        let magic = filesystem(fd.as_fd())?;
+        if magic != libc::PROC_SUPER_MAGIC || kind(fd.as_fd())?.identity.1 != PROC_ROOT_INODE {
+            return Err(Stop::new(Call::Open, Errno::ENODEV));
+        }
+        Ok(Proc { fd })
+    }
+
+    /// Its descriptor's number.
+    #[must_use]
+    pub fn raw(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// Opens a file below it. Nothing mounted on top of a file of procfs is accepted, and no link followed
+    /// but `self`.
+    ///
+    /// # Errors
+    /// Those of openat2(2); EXDEV for a file that is hidden by a mount.
+    pub fn open_file(&self, path: &CStr, flags: i32) -> Result<OwnedFd, Stop> {
+        let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_MAGICLINKS;
+        openat2(self.fd.as_fd(), path, flags, 0, resolve)
+    }
+
+    /// Writes a file below it.
+    ///
+    /// # Errors
+    /// As [`Proc::open_file`], and those of write(2).
+    pub fn write(&self, path: &CStr, bytes: &[u8]) -> Result<(), Stop> {
+        write(self.open_file(path, libc::O_WRONLY)?.as_fd(), bytes)
+    }
+}
+
+/// An anonymous file with `bytes` in it, ready to be read from the start. See memfd_create(2).
+///
+/// # Errors
+/// Those of memfd_create(2) and write(2).
+pub fn memory_file(bytes: &[&[u8]]) -> Result<OwnedFd, Stop> {
+    // SAFETY: the name is NUL-terminated.
+    let fd = check_int(Call::Memfd, unsafe { libc::memfd_create(c"ketch".as_ptr(), libc::MFD_CLOEXEC) })?;
+    // SAFETY: the descriptor is new and nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    for part in bytes {
+        write(fd.as_fd(), part)?;
+    }
+    // SAFETY: takes a live descriptor and integers.
+    super::check(Call::Read, unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET) })?;
+    Ok(fd)
+}
+
+/// A pipe: the end to read from, then the end to write to. See pipe(2).
+///
+/// # Errors
+/// Those of the call.
+pub fn pipe() -> Result<(OwnedFd, OwnedFd), Stop> {
+    super::from_nix(Call::Open, nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC))
+}

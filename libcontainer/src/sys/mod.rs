@@ -1,0 +1,194 @@
+//! The kernel, as safe functions. The only unsafe code; runs in either process; knows no OCI word.
+//!
+//! Every function answers with a [`Stop`]: the call that failed and its errno. None of them allocates
+//! unless it says so, because the container's process uses them between clone and exec.
+#![allow(unsafe_code, reason = "this is where it lives: one system call a block, each with its argument")]
+
+pub mod bpf;
+pub mod creds;
+pub mod fs;
+pub mod mount;
+pub mod process;
+pub mod root;
+pub mod signal;
+pub mod socket;
+pub mod terminal;
+
+use std::fmt;
+
+use nix::errno::Errno;
+use nix::libc;
+
+pub use root::Root;
+
+macro_rules! calls {
+    ($($name:ident = $text:literal),* $(,)?) => {
+        /// What failed: a system call, or how a program ended.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "each is the manual page of that name")]
+        pub enum Call { $($name),* }
+
+        const CALLS: &[(Call, &str)] = &[$((Call::$name, $text)),*];
+    };
+}
+
+calls! {
+    Accept = "accept", Access = "faccessat", Bind = "bind", Bpf = "bpf", Capset = "capset", Chdir = "chdir",
+    Chmod = "chmod", Chown = "chown", Chroot = "chroot", Clone3 = "clone3", CloseRange = "close_range",
+    Connect = "connect", Dup = "dup3", Execve = "execve", Exit = "exit", Fsmount = "fsmount", Fsopen = "fsopen",
+    Getcwd = "getcwd", Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "kill",
+    Killed = "killed", Listen = "listen", Memfd = "memfd_create", Mkdir = "mkdir", Mknod = "mknod",
+    Mount = "mount", MountSetattr = "mount_setattr", MoveMount = "move_mount", Open = "open",
+    OpenTree = "open_tree", Openat2 = "openat2", Personality = "personality", PidfdOpen = "pidfd_open",
+    PivotRoot = "pivot_root", Poll = "poll", Prctl = "prctl", Read = "read", Readlink = "readlink",
+    Recv = "recv", Rmdir = "rmdir", SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "send",
+    SetMempolicy = "set_mempolicy", Setdomainname = "setdomainname", Setgroups = "setgroups",
+    Sethostname = "sethostname", Setns = "setns", Setresgid = "setresgid", Setresuid = "setresuid",
+    Setrlimit = "prlimit", Setsid = "setsid", Signal = "sigaction", Socket = "socket", Stat = "stat",
+    Statfs = "statfs", Symlink = "symlink", TimedOut = "timed out", Umount = "umount", Unlink = "unlink",
+    Unshare = "unshare", Wait = "waitid", Write = "write", Injected = "injected fault", Closed = "closed",
+}
+
+impl Call {
+    /// Its name, as in the manual.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        CALLS.iter().find(|(call, _)| *call == self).map_or("?", |(_, name)| name)
+    }
+
+    /// Its number, for the way between the processes.
+    #[must_use]
+    pub fn code(self) -> u32 {
+        self as u32
+    }
+
+    /// The call that has this number.
+    #[must_use]
+    pub fn from_code(code: u32) -> Option<Call> {
+        CALLS.get(usize::try_from(code).ok()?).map(|(call, _)| *call)
+    }
+}
+
+/// Why something could not be done: the call, and its errno.
+///
+/// For [`Call::Exit`] the number is an exit status, for [`Call::Killed`] a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// The call that failed.
+    pub call: Call,
+    /// Its errno.
+    pub errno: i32,
+}
+
+impl Stop {
+    /// A failure of `call` with `errno`.
+    #[must_use]
+    pub fn new(call: Call, errno: Errno) -> Stop {
+        Stop { call, errno: errno as i32 }
+    }
+
+    /// The failure that `errno` holds now.
+    fn last(call: Call) -> Stop {
+        Stop { call, errno: Errno::last_raw() }
+    }
+
+    /// Whether the call failed with `errno`.
+    #[must_use]
+    pub fn is(self, errno: Errno) -> bool {
+        self.errno == errno as i32
+    }
+
+    /// The kernel does not have the call, or a filter hides it.
+    #[must_use]
+    pub fn is_missing(self) -> bool {
+        self.is(Errno::ENOSYS) || self.is(Errno::EOPNOTSUPP)
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.call {
+            Call::Exit => write!(f, "exited with status {}", self.errno),
+            Call::Killed => write!(f, "killed by signal {}", self.errno),
+            Call::TimedOut => f.write_str("timed out and was killed"),
+            Call::Closed => f.write_str("the other side is gone"),
+            call => {
+                // Clients look for the lower-case wording: "no such file or directory".
+                let text = Errno::from_raw(self.errno).desc();
+                let mut chars = text.chars();
+                let first = chars.next().map(|c| c.to_ascii_lowercase()).unwrap_or_default();
+                write!(f, "{}: {first}{}", call.name(), chars.as_str())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Stop {}
+
+/// Turns a system call's return value into a result.
+fn check(call: Call, ret: libc::c_long) -> Result<libc::c_long, Stop> {
+    if ret < 0 { Err(Stop::last(call)) } else { Ok(ret) }
+}
+
+/// As [`check`], for functions of libc that return an int.
+fn check_int(call: Call, ret: libc::c_int) -> Result<libc::c_int, Stop> {
+    if ret < 0 { Err(Stop::last(call)) } else { Ok(ret) }
+}
+
+/// Repeats `call` while a signal interrupts it.
+fn retry<T>(mut call: impl FnMut() -> Result<T, Stop>) -> Result<T, Stop> {
+    loop {
+        match call() {
+            Err(stop) if stop.is(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// The result of a nix function in this module's words.
+fn from_nix<T>(call: Call, result: nix::Result<T>) -> Result<T, Stop> {
+    result.map_err(|errno| Stop::new(call, errno))
+}
+
+/// The decimal digits of `number`, without the heap.
+#[must_use]
+pub fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[first..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_without_the_heap() {
+        let mut digits = [0; 10];
+        assert_eq!(decimal(0, &mut digits), b"0");
+        assert_eq!(decimal(1, &mut digits), b"1");
+        assert_eq!(decimal(u32::MAX, &mut digits), b"4294967295");
+    }
+
+    #[test]
+    fn a_call_survives_the_process_boundary() {
+        for (call, name) in CALLS {
+            assert_eq!(Call::from_code(call.code()), Some(*call));
+            assert_eq!(call.name(), *name);
+        }
+        assert_eq!(Call::from_code(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_stop_reads_as_clients_expect() {
+        let stop = Stop::new(Call::Execve, Errno::ENOENT);
+        assert_eq!(stop.to_string(), "execve: no such file or directory");
+        assert_eq!(Stop { call: Call::Exit, errno: 3 }.to_string(), "exited with status 3");
+    }
+}

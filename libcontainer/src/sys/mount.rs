@@ -1,0 +1,192 @@
+//! Mounts, by descriptor. See mount(2), open_tree(2), move_mount(2), mount_setattr(2).
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::{Call, Stop, check, check_int};
+
+/// A detached copy of the mount at `path`, with `deep` of all mounts below it too.
+///
+/// # Errors
+/// Those of open_tree(2).
+pub fn clone_tree(at: BorrowedFd<'_>, path: &CStr, deep: bool) -> Result<OwnedFd, Stop> {
+    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH.cast_unsigned();
+    if deep {
+        flags |= libc::AT_RECURSIVE.cast_unsigned();
+    }
+    // SAFETY: `path` is NUL-terminated.
+    let fd = check(Call::OpenTree, unsafe { libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), path.as_ptr(), flags) })?;
+    // SAFETY: the descriptor is new and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Attaches the detached mount `tree` on top of the file that `target` is open for.
+///
+/// # Errors
+/// Those of move_mount(2).
+pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Stop> {
+    const FROM_EMPTY_PATH: libc::c_uint = 0x4;
+    const TO_EMPTY_PATH: libc::c_uint = 0x40;
+    let (from, to) = (tree.as_raw_fd(), target.as_raw_fd());
+    let empty = c"".as_ptr();
+    // SAFETY: both paths are empty strings, which the flags allow.
+    let ret = unsafe { libc::syscall(libc::SYS_move_mount, from, empty, to, empty, FROM_EMPTY_PATH | TO_EMPTY_PATH) };
+    check(Call::MoveMount, ret).map(drop)
+}
+
+/// What mount_setattr(2) is to change.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Change<'fd> {
+    /// `MOUNT_ATTR_` flags to set.
+    pub set: u64,
+    /// `MOUNT_ATTR_` flags to clear.
+    pub clear: u64,
+    /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`; 0 leaves it.
+    pub propagation: u64,
+    /// The user namespace by which ids are mapped.
+    pub ids: Option<BorrowedFd<'fd>>,
+}
+
+/// Changes the mount that `fd` is the root of, and with `deep` every one below.
+///
+/// # Errors
+/// Those of mount_setattr(2), which Linux has since 5.12. Before, attributes of one attached mount can be
+/// changed all the same; anything else is ENOSYS.
+pub fn change(fd: BorrowedFd<'_>, deep: bool, change: Change<'_>) -> Result<(), Stop> {
+    let attr = libc::mount_attr {
+        attr_set: change.set | if change.ids.is_some() { libc::MOUNT_ATTR_IDMAP } else { 0 },
+        attr_clr: change.clear,
+        propagation: change.propagation,
+        userns_fd: change.ids.map_or(0, |ids| ids.as_raw_fd() as u64),
+    };
+    let flags = libc::AT_EMPTY_PATH | if deep { libc::AT_RECURSIVE } else { 0 };
+    let (raw, size) = (fd.as_raw_fd(), size_of::<libc::mount_attr>());
+    // SAFETY: the path is an empty string, which the flags allow; `attr` is a struct of `size` bytes.
+    let ret = unsafe { libc::syscall(libc::SYS_mount_setattr, raw, c"".as_ptr(), flags, &raw const attr, size) };
+    match check(Call::MountSetattr, ret) {
+        Err(stop) if stop.is(Errno::ENOSYS) && change.ids.is_none() => change_by_remount(fd, deep, change),
+        other => other.map(drop),
+    }
+}
+
+/// Each `MOUNT_ATTR_` flag with its `MS_` flag; the access time family is one choice and stands apart.
+const ATTRIBUTES: &[(u64, u64)] = &[
+    (libc::MOUNT_ATTR_RDONLY, libc::MS_RDONLY),
+    (libc::MOUNT_ATTR_NOSUID, libc::MS_NOSUID),
+    (libc::MOUNT_ATTR_NODEV, libc::MS_NODEV),
+    (libc::MOUNT_ATTR_NOEXEC, libc::MS_NOEXEC),
+    (libc::MOUNT_ATTR_NODIRATIME, libc::MS_NODIRATIME),
+];
+
+// Linux < 5.12 has no mount_setattr.
+fn change_by_remount(fd: BorrowedFd<'_>, deep: bool, change: Change<'_>) -> Result<(), Stop> {
+    let path = own_descriptor(fd);
+    let target = CStr::from_bytes_until_nul(&path).unwrap_or_default();
+    if change.propagation != 0 {
+        change_at(target, change.propagation | if deep { libc::MS_REC } else { 0 })?;
+    }
+    if change.set == 0 && change.clear == 0 {
+        return Ok(());
+    }
+    if deep {
+        return Err(Stop::new(Call::MountSetattr, Errno::ENOSYS));
+    }
+    // SAFETY: all-zero is a valid statfs struct.
+    let mut stat: libc::statfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is valid for writing.
+    super::check_int(Call::Statfs, unsafe { libc::fstatfs64(fd.as_raw_fd(), &raw mut stat) })?;
+    // The flags of statfs(2) have the values of mount(2)'s, but for ST_RELATIME and ST_VALID.
+    let mut flags = stat.f_flags.cast_unsigned();
+    flags &= ATTRIBUTES.iter().fold(libc::MS_NOATIME, |all, (_, ms)| all | ms);
+    for (attribute, ms) in ATTRIBUTES {
+        if change.clear & attribute != 0 {
+            flags &= !ms;
+        }
+        if change.set & attribute != 0 {
+            flags |= ms;
+        }
+    }
+    if change.clear & libc::MOUNT_ATTR__ATIME != 0 {
+        flags &= !libc::MS_NOATIME;
+        flags |= match change.set & libc::MOUNT_ATTR__ATIME {
+            libc::MOUNT_ATTR_NOATIME => libc::MS_NOATIME,
+            libc::MOUNT_ATTR_STRICTATIME => libc::MS_STRICTATIME,
+            _ => libc::MS_RELATIME,
+        };
+    }
+    change_at(target, flags | libc::MS_REMOUNT | libc::MS_BIND)
+}
+
+/// The path of a descriptor of this process in the host's procfs: mount(2) takes nothing else for a file.
+fn own_descriptor(fd: BorrowedFd<'_>) -> [u8; 32] {
+    let mut path = [0_u8; 32];
+    let prefix = b"/proc/self/fd/";
+    path[..prefix.len()].copy_from_slice(prefix);
+    let mut digits = [0_u8; 10];
+    let number = super::decimal(fd.as_raw_fd().unsigned_abs(), &mut digits);
+    path[prefix.len()..prefix.len() + number.len()].copy_from_slice(number);
+    path
+}
+
+/// Changes flags and options of the mount that `fd` is the root of. See mount(2), MS_REMOUNT.
+///
+/// # Errors
+/// Those of the call.
+pub fn remount(fd: BorrowedFd<'_>, flags: u64, data: &CStr) -> Result<(), Stop> {
+    let path = own_descriptor(fd);
+    let target = CStr::from_bytes_until_nul(&path).unwrap_or_default();
+    mount(c"none", target, c"", flags | libc::MS_REMOUNT, data)
+}
+
+/// mount(2) on `target`, a path of the present root; "." is the working directory.
+///
+/// # Errors
+/// Those of the call.
+pub fn mount(source: &CStr, target: &CStr, fstype: &CStr, flags: u64, data: &CStr) -> Result<(), Stop> {
+    // SAFETY: all four strings are NUL-terminated.
+    let ret = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast()) };
+    check_int(Call::Mount, ret).map(drop)
+}
+
+/// Changes flags or propagation of the mount at `target`, a path of the present root.
+///
+/// # Errors
+/// Those of mount(2).
+pub fn change_at(target: &CStr, flags: u64) -> Result<(), Stop> {
+    // SAFETY: `target` is NUL-terminated; with these flags the kernel does not look at the null pointers.
+    let ret = unsafe { libc::mount(ptr::null(), target.as_ptr(), ptr::null(), flags, ptr::null()) };
+    check_int(Call::Mount, ret).map(drop)
+}
+
+/// umount2(2) with MNT_DETACH of what is mounted on `target`.
+///
+/// # Errors
+/// Those of the call.
+pub fn detach(target: &CStr) -> Result<(), Stop> {
+    // SAFETY: `target` is NUL-terminated.
+    check_int(Call::Umount, unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) }).map(drop)
+}
+
+/// Makes the working directory, a mount, the root, and puts the old root on top of it. See pivot_root(2),
+/// `pivot_root(".", ".")`.
+///
+/// # Errors
+/// Those of pivot_root(2).
+pub fn pivot_here() -> Result<(), Stop> {
+    // SAFETY: both strings are NUL-terminated.
+    let ret = unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) };
+    check(Call::PivotRoot, ret).map(drop)
+}
+
+/// chroot(2) into the working directory.
+///
+/// # Errors
+/// Those of the call.
+pub fn chroot_here() -> Result<(), Stop> {
+    // SAFETY: the string is NUL-terminated.
+    check_int(Call::Chroot, unsafe { libc::chroot(c".".as_ptr()) }).map(drop)
+}

@@ -1,0 +1,92 @@
+//! The payload of every test container: usually PID 1, one static file, nothing else needed in its rootfs.
+//!
+//! ```text
+//! probe report [--out PATH] [--stdin] [--sysctl NAME]... [--stat PATH]...   what is seen, as one JSON document
+//! probe exit N              leaves with status N
+//! probe signal N            sends itself signal N; the kernel shields PID 1 from it, which is status 3
+//! probe wait                prints "ready", leaves with 0 on TERM
+//! probe trap SIGNAL         prints "ready", on that signal "got SIGNAL", leaves with 0
+//! probe cat                 copies standard input to standard output
+//! probe write PATH TEXT     replaces a file's content
+//! probe open-write PATH     prints "ok" or the errno's name of opening for writing
+//! probe alloc MIB [hold]    touches that much memory, prints "ready"; with "hold", keeps it until TERM
+//! probe fork N              starts N copies that wait, prints "ready", leaves with 0 on TERM
+//! ```
+//!
+//! Status: 0 done, 1 the operation failed (its errno is on standard error), 2 not understood.
+
+#![no_main]
+
+mod collect;
+mod obey;
+mod paths;
+mod sys;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use collect::Question;
+
+/// How a command ends.
+pub(crate) type Outcome = io::Result<u8>;
+
+/// Entered from `sys::main`, without std's start-up: that would ignore SIGPIPE, catch SIGSEGV and open
+/// missing standard streams, and the report would show std's doing instead of the runtime's.
+fn run() -> u8 {
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["report", options @ ..] => match question(options) {
+            Some(question) => report(&question),
+            None => Ok(2),
+        },
+        ["exit", status] => Ok(status.parse().unwrap_or(2)),
+        ["signal", number] => obey::signal_self(number),
+        ["wait"] => obey::wait(),
+        ["trap", signal] => obey::trap(signal),
+        ["cat"] => io::copy(&mut io::stdin().lock(), &mut io::stdout().lock()).map(|_| 0),
+        ["write", path, text] => std::fs::write(path, text).map(|()| 0),
+        ["open-write", path] => obey::open_write(path),
+        ["alloc", mib] => obey::alloc(mib, false),
+        ["alloc", mib, "hold"] => obey::alloc(mib, true),
+        ["fork", number] => obey::fork(number),
+        _ => Ok(2),
+    };
+    // Nobody flushes for us after `run`, and a status must not hide a lost line.
+    match outcome.and_then(|status| io::stdout().lock().flush().map(|()| status)) {
+        Ok(2) => complain("not understood; see the head of src/bin/probe/main.rs", 2),
+        Ok(status) => status,
+        Err(error) => complain(&sys::errno_name(&error), 1),
+    }
+}
+
+fn complain(text: &str, status: u8) -> u8 {
+    match writeln!(io::stderr().lock(), "probe: {text}") {
+        Ok(()) | Err(_) => status,
+    }
+}
+
+fn question(options: &[&str]) -> Option<Question> {
+    let mut question = Question::default();
+    let mut rest = options.iter();
+    while let Some(option) = rest.next() {
+        match *option {
+            "--stdin" => question.stdin = true,
+            "--out" => question.out = Some(PathBuf::from(rest.next()?)),
+            "--sysctl" => question.sysctls.push((*rest.next()?).to_owned()),
+            "--stat" => question.paths.push((*rest.next()?).to_owned()),
+            _ => return None,
+        }
+    }
+    Some(question)
+}
+
+fn report(question: &Question) -> Outcome {
+    let document = serde_json::to_string(&collect::report(question)?)?;
+    match &question.out {
+        Some(path) => std::fs::write(path, document)?,
+        None => writeln!(io::stdout().lock(), "{document}")?,
+    }
+    Ok(0)
+}

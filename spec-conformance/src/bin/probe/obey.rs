@@ -1,0 +1,83 @@
+//! The commands that make the probe do something: leave, wait, write, use memory, multiply.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::process::Command;
+use std::str::FromStr;
+
+use nix::sys::signal::{SigSet, Signal, raise};
+
+use crate::{Outcome, sys};
+
+/// PID 1 is shielded from its own signals by the kernel (pid_namespaces(7)): surviving is status 3.
+pub(crate) fn signal_self(number: &str) -> Outcome {
+    match signal_from(number) {
+        Some(signal) => raise(signal).map(|()| 3).map_err(io::Error::from),
+        None => Ok(2),
+    }
+}
+
+pub(crate) fn wait() -> Outcome {
+    announce_and_await(Signal::SIGTERM).map(|()| 0)
+}
+
+pub(crate) fn trap(name: &str) -> Outcome {
+    let Some(signal) = signal_from(name) else { return Ok(2) };
+    announce_and_await(signal)?;
+    say(&format!("got {}", signal.as_str().trim_start_matches("SIG"))).map(|()| 0)
+}
+
+pub(crate) fn open_write(path: &str) -> Outcome {
+    match OpenOptions::new().write(true).open(path) {
+        Ok(_) => say("ok").map(|()| 0),
+        Err(error) => say(&sys::errno_name(&error)).map(|()| 1),
+    }
+}
+
+pub(crate) fn alloc(mib: &str, hold: bool) -> Outcome {
+    let Ok(mib) = mib.parse::<usize>() else { return Ok(2) };
+    let memory = std::hint::black_box(vec![1u8; mib << 20]);
+    if hold {
+        announce_and_await(Signal::SIGTERM)?
+    } else {
+        say("ready")?
+    }
+    drop(memory);
+    Ok(0)
+}
+
+/// The copies end with the pid namespace; without one, whoever started the container must signal them.
+pub(crate) fn fork(number: &str) -> Outcome {
+    let Ok(number) = number.parse::<usize>() else { return Ok(2) };
+    let program = std::env::args_os().next().unwrap_or_else(|| "/bin/probe".into());
+    let quiet = || Command::new(&program).arg("wait").stdout(std::process::Stdio::null()).spawn();
+    let copies = (0..number).map(|_| quiet()).collect::<io::Result<Vec<_>>>()?;
+    announce_and_await(Signal::SIGTERM)?;
+    drop(copies);
+    Ok(0)
+}
+
+/// Blocks the signal before saying "ready", so that one sent in answer is never lost or fatal. Blocking
+/// also makes the kernel keep it for PID 1, whose default dispositions are otherwise skipped.
+fn announce_and_await(signal: Signal) -> io::Result<()> {
+    let mut awaited = SigSet::empty();
+    awaited.add(signal);
+    awaited.thread_block()?;
+    say("ready")?;
+    awaited.wait()?;
+    Ok(())
+}
+
+fn say(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Reads `TERM`, `SIGTERM` or `15`.
+fn signal_from(name: &str) -> Option<Signal> {
+    if let Ok(number) = name.parse::<i32>() {
+        return Signal::try_from(number).ok();
+    }
+    Signal::from_str(name).or_else(|_| Signal::from_str(&format!("SIG{name}"))).ok()
+}

@@ -1,0 +1,151 @@
+//! What the container sees of the file system. Spec: config.md#root, config.md#mounts, config-linux.md.
+
+use serde_json::json;
+
+use crate::case::{Case, Checks};
+use crate::report::{Kind, PathFacts, PathReport, Report};
+use crate::runtime::Runtime;
+use crate::{Bundle, Error};
+
+pub(super) const MOUNT_ORDER: Case = Case { id: "mounts-order", proves: &["M-01", "M-02"], run: mount_order };
+
+/// A mount inside another one exists only if they were made in this order.
+fn mount_order(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    let bundle = Bundle::new()
+        .push("/mounts", json!({"destination": "/tmp", "type": "tmpfs", "source": "outer"}))
+        .push("/mounts", json!({"destination": "/tmp/a", "type": "tmpfs", "source": "inner"}))
+        .push("/mounts", json!({"destination": "tmp/b", "type": "tmpfs", "source": "relative"}));
+    let seen = runtime.observe(&bundle.build()?)?;
+    let outer = seen.mount("/tmp").map(|mount| mount.id);
+    checks.holds("M-01", "a mount on /tmp", &seen.mounts, outer.is_some());
+    checks.equal("M-01", outer, seen.mount("/tmp/a").map(|mount| mount.parent));
+    checks.equal("M-02", Some("relative"), seen.mount("/tmp/b").map(|mount| mount.source.as_str()));
+    Ok(())
+}
+
+pub(super) const MOUNT_OPTIONS: Case =
+    Case { id: "mounts-options", proves: &["M-09", "M-10", "M-15", "M-07"], run: mount_options };
+
+fn mount_options(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    const STRICT: [&str; 4] = ["ro", "nosuid", "nodev", "noexec"];
+    const LAX: [&str; 8] = ["ro", "nosuid", "nodev", "noexec", "rw", "suid", "dev", "exec"];
+    let tmpfs = |point, options: &[&str]| json!({"destination": point, "type": "tmpfs", "source": "t", "options": options});
+    let bundle = Bundle::new()
+        .args(["/bin/probe", "report", "--stat", "/mnt/bound/file"])
+        .file("/source/file", "bound")
+        .push("/mounts", tmpfs("/tmp", &STRICT))
+        .push("/mounts", tmpfs("/root", &LAX))
+        .push("/mounts", tmpfs("/mnt", &["size=128k", "mode=711"]));
+    let bundle = bundle.build()?;
+    let mut config = bundle.config().clone();
+    if let Some(mounts) = config["mounts"].as_array_mut() {
+        mounts.push(json!({"destination": "/mnt/bound", "type": "ignored",
+            "source": bundle.rootfs().join("source"), "options": ["bind", "ro"]}));
+    }
+    let mut bundle = bundle;
+    bundle.write(config)?;
+    let seen = runtime.observe(&bundle)?;
+    let option = |point, option: &str| seen.mount(point).is_some_and(|mount| mount.has(option));
+    for name in STRICT {
+        checks.holds("M-09", &format!("{name} on /tmp"), &seen.mount("/tmp"), option("/tmp", name));
+    }
+    for name in STRICT {
+        checks.holds("M-10", &format!("no {name} on /root"), &seen.mount("/root"), !option("/root", name));
+    }
+    let bound = seen.paths.get("/mnt/bound/file").and_then(PathReport::present);
+    checks.holds(
+        "M-15",
+        "the source's file, on a read-only mount",
+        &bound,
+        bound.is_some() && option("/mnt/bound", "ro"),
+    );
+    let limited =
+        seen.mount("/mnt").is_some_and(|mount| mount.super_options.iter().any(|own| own == "size=128k"));
+    checks.holds("M-07", "size=128k on /mnt", &seen.mount("/mnt"), limited);
+    Ok(())
+}
+
+pub(super) const READONLY: Case = Case { id: "paths-readonly", proves: &["R-02", "N-11"], run: readonly };
+
+fn readonly(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    let seen = runtime.observe(&Bundle::new().set("/root/readonly", json!(true)).build()?)?;
+    checks.equal("R-02", Some(true), seen.mount("/").map(|mount| mount.read_only()));
+    let (fixed, free) = ("/data/fixed", "/data/free");
+    let bundle = Bundle::new()
+        .args(["/bin/probe", "report", "--stat", fixed, "--stat", free])
+        .file(fixed, "")
+        .file(free, "")
+        .set("/root/readonly", json!(false))
+        .set("/linux/readonlyPaths", json!([fixed]));
+    let seen = runtime.observe(&bundle.build()?)?;
+    checks.equal("R-02", Some(false), seen.mount("/").map(|mount| mount.read_only()));
+    checks.equal("N-11", Some(Err("EROFS".to_owned())), facts(&seen, fixed).map(|facts| facts.write.clone()));
+    checks.equal("N-11", Some(Ok(())), facts(&seen, free).map(|facts| facts.write.clone()));
+    Ok(())
+}
+
+pub(super) const MASKED: Case = Case { id: "paths-masked", proves: &["N-10"], run: masked };
+
+fn masked(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    let (file, directory, open) = ("/data/secret", "/data/hidden", "/data/open");
+    let bundle = Bundle::new()
+        .args(["/bin/probe", "report", "--stat", file, "--stat", directory, "--stat", open])
+        .file(file, "secret")
+        .file("/data/hidden/file", "secret")
+        .file(open, "not secret")
+        .set("/linux/maskedPaths", json!([file, directory, "/data/absent"]));
+    let seen = runtime.observe(&bundle.build()?)?;
+    for path in [file, directory] {
+        let found = facts(&seen, path);
+        checks.holds("N-10", "nothing to read", &(path, found), found.is_none_or(PathFacts::reveals_nothing));
+    }
+    let found = facts(&seen, open);
+    checks.holds(
+        "N-10",
+        "only listed paths masked",
+        &found,
+        found.is_some_and(|facts| !facts.reveals_nothing()),
+    );
+    Ok(())
+}
+
+pub(super) const DEVICES: Case = Case { id: "devices-default", proves: &["D-06", "N-16"], run: devices };
+
+fn devices(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    const NODES: [(&str, u64, u64); 6] = [
+        ("/dev/null", 1, 3),
+        ("/dev/zero", 1, 5),
+        ("/dev/full", 1, 7),
+        ("/dev/random", 1, 8),
+        ("/dev/urandom", 1, 9),
+        ("/dev/tty", 5, 0),
+    ];
+    const LINKS: [(&str, &str); 4] = [
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+    ];
+    let paths = NODES.iter().map(|node| node.0).chain(LINKS.iter().map(|link| link.0)).chain(["/dev/ptmx"]);
+    let questions = paths.flat_map(|path| ["--stat", path]);
+    let seen = runtime
+        .observe(&Bundle::new().args(["/bin/probe", "report"].into_iter().chain(questions)).build()?)?;
+    for (path, major, minor) in NODES {
+        let found = facts(&seen, path).map(|facts| (path, facts.kind, facts.device));
+        checks.equal("D-06", Some((path, Kind::Character, Some((major, minor)))), found);
+    }
+    // A bind mount or a link to the devpts instance: either will do.
+    checks.holds("D-06", "/dev/ptmx", &seen.paths.get("/dev/ptmx"), facts(&seen, "/dev/ptmx").is_some());
+    for (path, target) in LINKS {
+        checks.equal(
+            "N-16",
+            (path, Some(target)),
+            (path, facts(&seen, path).and_then(|facts| facts.target.as_deref())),
+        );
+    }
+    Ok(())
+}
+
+fn facts<'a>(seen: &'a Report, path: &str) -> Option<&'a PathFacts> {
+    seen.paths.get(path).and_then(PathReport::present)
+}
