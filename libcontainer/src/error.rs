@@ -1,7 +1,6 @@
 //! The one error of this crate, and how it reads.
 
 use std::fmt;
-use std::io;
 
 use nix::libc;
 
@@ -109,10 +108,6 @@ impl Error {
     pub(crate) fn hook(kind: &str, failed: &Failed) -> Error {
         let printed = if failed.output.is_empty() { String::new() } else { format!("; it printed: {}", failed.output) };
         Error::new(ErrorKind::Hook, format!("{kind} hook {}: {}{printed}", failed.index, failed.stop))
-    }
-
-    pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Error {
-        Error::new(ErrorKind::System, format!("{what}: {error}"))
     }
 }
 

@@ -19,10 +19,9 @@ const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 /// Gathers the facts. What cannot be found out counts as not there; what needs it then fails by name.
 #[must_use]
 pub fn probe() -> Facts {
-    let uid = nix::unistd::geteuid().as_raw();
     Facts {
-        privileged: uid == 0 && in_initial_user_namespace(),
-        uid,
+        privileged: is_privileged(),
+        uid: nix::unistd::geteuid().as_raw(),
         gid: nix::unistd::getegid().as_raw(),
         capabilities: permitted_capabilities(),
         last_capability: read("/proc/sys/kernel/cap_last_cap").trim().parse().unwrap_or(40),
@@ -34,6 +33,12 @@ pub fn probe() -> Facts {
 
 fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_default()
+}
+
+/// The runtime is root on the host, not just in a user namespace.
+#[must_use]
+pub fn is_privileged() -> bool {
+    nix::unistd::geteuid().is_root() && in_initial_user_namespace()
 }
 
 // An identity map does not tell: systemd and others write one for namespaces below.

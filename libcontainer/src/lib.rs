@@ -11,5 +11,6 @@ pub mod init;
 pub mod launch;
 pub mod path;
 pub mod plan;
+pub mod seal;
 pub mod state;
 pub mod sys;

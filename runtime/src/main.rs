@@ -1,2 +1,76 @@
-//! placeholder
-fn main() {}
+//! `ketch`: an OCI container runtime for Linux, on the command line that runc has.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod exec;
+mod features;
+mod foreground;
+mod listing;
+mod log;
+mod signals;
+mod spec;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use commands::Failure;
+use log::Log;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    if cli.global.version {
+        return finish(commands::version(), None);
+    }
+    let Some(command) = cli.command else { return ExitCode::from(1) };
+    // Before anything else is done: it executes this program again.
+    if enters_container(&command)
+        && let Err(stop) = libcontainer::seal::enter()
+    {
+        return finish(Err(Failure::new(format!("seal the runtime's binary: {stop}"))), None);
+    }
+    let log = match Log::open(&cli.global) {
+        Ok(log) => Arc::new(log),
+        Err(error) => return finish(Err(Failure::new(format!("open the log file: {error}"))), None),
+    };
+    if tracing::subscriber::set_global_default(Arc::clone(&log)).is_err() {
+        return finish(Err(Failure::new("a second log")), None);
+    }
+    finish(commands::run(&cli.global, command), Some(&log))
+}
+
+/// Whether a process of this program will be inside a container.
+fn enters_container(command: &Command) -> bool {
+    matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_))
+}
+
+/// Answers a command line that cannot be understood, or that asks for help.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // The text is for people; if nobody listens, the status still tells.
+    let _closed = error.print();
+    let helped = !error.use_stderr();
+    if helped { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+fn finish(result: Result<i32, Failure>, log: Option<&Log>) -> ExitCode {
+    let status = match result {
+        Ok(status) => status,
+        Err(failure) => {
+            match log {
+                Some(log) => log.last_error(&failure.message),
+                None => {
+                    let _closed = writeln!(std::io::stderr(), "ketch: {}", failure.message);
+                }
+            }
+            failure.status
+        }
+    };
+    ExitCode::from(u8::try_from(status).unwrap_or(1))
+}

@@ -14,7 +14,7 @@ use crate::path::KernelString;
 use crate::plan::invalid::Finding;
 use crate::plan::step::Step;
 use crate::plan::{Choices, Plan};
-use crate::state::{CgroupDirectory, Entry, Identity, Record, Store, VERSION};
+use crate::state::{Entry, Identity, Record, Store, VERSION};
 use crate::sys::process::{self, Child, Exit};
 use crate::sys::{Stop, fs};
 

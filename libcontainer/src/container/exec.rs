@@ -1,6 +1,7 @@
 //! Runs one more program in a container.
 
 use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::{Process as SpecProcess, Spec};
 
@@ -8,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::host;
 use crate::launch::{self, Joining};
 use crate::plan::Plan;
+use crate::plan::facts::CgroupVersion;
 use crate::plan::step::Step;
 
 use super::{Container, Running, Status};
@@ -19,6 +21,8 @@ pub struct ExecOptions {
     pub preserved: u32,
     /// A connected stream socket, over which the master of its terminal is sent.
     pub console: Option<OwnedFd>,
+    /// A cgroup below the container's, which exists, to run it in.
+    pub cgroup: Option<String>,
     /// Run it although the container is paused: it waits for the container to be resumed.
     pub ignore_paused: bool,
 }
@@ -34,6 +38,26 @@ impl Container {
     pub fn process(&self) -> Result<SpecProcess, Error> {
         let missing = || Error::new(ErrorKind::Invalid, "config.json has no process to take defaults from");
         self.config()?.process().clone().ok_or_else(missing)
+    }
+
+    /// The cgroups that process `pid` is in, or one below them.
+    fn cgroups_for(&self, pid: i32, below: Option<&str>) -> Result<Vec<(CgroupVersion, PathBuf)>, Error> {
+        if self.record.cgroups.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut cgroups = host::cgroups_of(pid);
+        let Some(below) = below else { return Ok(cgroups) };
+        let relative = Path::new(below.trim_start_matches('/'));
+        if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
+            return Err(Error::new(ErrorKind::Invalid, format!("cgroup {below:?} is not below the container's")));
+        }
+        for (_, path) in &mut cgroups {
+            path.push(relative);
+            if !path.is_dir() {
+                return Err(Error::new(ErrorKind::Invalid, format!("cgroup {} does not exist", path.display())));
+            }
+        }
+        Ok(cgroups)
     }
 
     /// Runs `process` in the container. Returns when it is being executed.
@@ -68,7 +92,7 @@ impl Container {
             namespaces: self.record.namespaces,
             privileged: facts.privileged,
             // Where its first process is now: it may have moved.
-            cgroups: if self.record.cgroups.is_empty() { Vec::new() } else { host::cgroups_of(pid) },
+            cgroups: self.cgroups_for(pid, options.cgroup.as_deref())?,
             process: &plan.process,
             seccomp: plan.seccomp.as_ref(),
             become_root: plan.become_root,

@@ -134,7 +134,7 @@ fn add(root: &Root, entry: &Mount, source: Option<&OwnedFd>) -> Result<(), Stop>
                 Err(stop) if stop.is(Errno::EPERM) || stop.is(Errno::EBUSY) => {
                     let tree = mount::clone_tree(CWD, fallback.as_c_str(), false)?;
                     mount::attach(tree.as_fd(), target.as_fd())?;
-                    change_attributes(tree.as_fd(), false, read_only_if(*flags))?;
+                    change_attributes(tree.as_fd(), false, attributes_of(*flags))?;
                 }
                 other => other?,
             }
@@ -183,8 +183,10 @@ fn change_attributes(mounted: BorrowedFd<'_>, deep: bool, attributes: Attributes
     mount::change(mounted, deep, Change { set, clear, ..Change::default() })
 }
 
-fn read_only_if(flags: u64) -> Attributes {
-    Attributes { set: if flags & libc::MS_RDONLY != 0 { libc::MOUNT_ATTR_RDONLY } else { 0 }, clear: 0 }
+/// Flags of mount(2) as attributes of a bind mount. These four have the same bits in both.
+fn attributes_of(flags: u64) -> Attributes {
+    let both = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    Attributes { set: flags & both, clear: 0 }
 }
 
 /// Mounts a tmpfs with a directory for each version 1 hierarchy.
@@ -201,7 +203,7 @@ fn add_cgroup_tree(
             Some(path) => {
                 let tree = mount::clone_tree(CWD, path.as_c_str(), false)?;
                 attach_at(root, &hierarchy.destination, tree.as_fd())?;
-                change_attributes(tree.as_fd(), false, read_only_if(flags))?;
+                change_attributes(tree.as_fd(), false, attributes_of(flags))?;
             }
             None => {
                 let fstype = if hierarchy.unified { c"cgroup2" } else { c"cgroup" };
@@ -215,7 +217,7 @@ fn add_cgroup_tree(
     }
     if flags & libc::MS_RDONLY != 0 {
         let tree = root.open(destination, libc::O_PATH)?;
-        change_attributes(tree.as_fd(), false, read_only_if(flags))?;
+        change_attributes(tree.as_fd(), false, attributes_of(flags))?;
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ fn answer(allow: bool) -> [Instruction; 2] {
 /// Compiles rules into a program: each kind of access is decided by the last rule that names it, and what no
 /// rule names is denied.
 #[must_use]
-pub fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
+pub(super) fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
     // struct bpf_cgroup_dev_ctx: access and kind in one word, then major and minor.
     let mut program = vec![
         instruction(LOAD_WORD, KIND, CONTEXT, 0, 0),

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use libseccomp::error::SeccompError;
 use libseccomp::{
-    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
+    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall, ScmpVersion,
 };
 use nix::errno::Errno;
 
@@ -23,6 +23,51 @@ pub fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
     let instructions = export(&mut context)?;
     Ok(Filter { instructions, flags: plan.flags })
 }
+
+/// The architectures that the library can make filters for, among those that the specification names.
+#[must_use]
+pub fn architectures() -> Vec<&'static str> {
+    let supported = |name: &&&str| {
+        let Ok(arch) = name.parse::<ScmpArch>() else { return false };
+        ScmpFilterContext::new(ScmpAction::Allow).is_ok_and(|mut context| {
+            context.is_arch_present(arch).is_ok_and(|there| there) || context.add_arch(arch).is_ok()
+        })
+    };
+    ARCHITECTURES.iter().filter(supported).copied().collect()
+}
+
+/// The version of the library.
+#[must_use]
+pub fn library_version() -> String {
+    ScmpVersion::current().map_or_else(|_| "unknown".to_owned(), |version| version.to_string())
+}
+
+/// Every architecture that the specification names. Spec: config-linux.md#seccomp.
+const ARCHITECTURES: &[&str] = &[
+    "SCMP_ARCH_AARCH64",
+    "SCMP_ARCH_ARM",
+    "SCMP_ARCH_LOONGARCH64",
+    "SCMP_ARCH_M68K",
+    "SCMP_ARCH_MIPS",
+    "SCMP_ARCH_MIPS64",
+    "SCMP_ARCH_MIPS64N32",
+    "SCMP_ARCH_MIPSEL",
+    "SCMP_ARCH_MIPSEL64",
+    "SCMP_ARCH_MIPSEL64N32",
+    "SCMP_ARCH_PARISC",
+    "SCMP_ARCH_PARISC64",
+    "SCMP_ARCH_PPC",
+    "SCMP_ARCH_PPC64",
+    "SCMP_ARCH_PPC64LE",
+    "SCMP_ARCH_RISCV64",
+    "SCMP_ARCH_S390",
+    "SCMP_ARCH_S390X",
+    "SCMP_ARCH_SH",
+    "SCMP_ARCH_SHEB",
+    "SCMP_ARCH_X32",
+    "SCMP_ARCH_X86",
+    "SCMP_ARCH_X86_64",
+];
 
 fn context(plan: &Seccomp) -> Result<ScmpFilterContext, SeccompError> {
     let default = action(plan.default);

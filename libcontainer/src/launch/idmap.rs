@@ -17,7 +17,7 @@ use crate::sys::{Call, Stop, process};
 ///
 /// # Errors
 /// The kernel or the helper refuses.
-pub fn write(pid: i32, maps: &IdMaps) -> Result<(), Stop> {
+pub(super) fn write(pid: i32, maps: &IdMaps) -> Result<(), Stop> {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     if uid == 0 {
         put(pid, "uid_map", &map_text(&maps.users))?;
@@ -65,7 +65,7 @@ fn help(helper: &str, pid: i32, ranges: &[IdRange]) -> Result<(), Stop> {
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn empty_namespace(maps: &IdMaps) -> Result<OwnedFd, Stop> {
+pub(super) fn empty_namespace(maps: &IdMaps) -> Result<OwnedFd, Stop> {
     let (ours, theirs) = Channel::pair()?;
     let child = process::spawn(libc::CLONE_NEWUSER, None, || {
         // Our copy of the runtime's end would keep the wait from ending.

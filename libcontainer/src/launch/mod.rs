@@ -3,7 +3,7 @@
 
 pub mod cgroup;
 mod devices;
-mod filter;
+pub mod filter;
 mod idmap;
 mod join;
 

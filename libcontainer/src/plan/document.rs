@@ -46,7 +46,7 @@ fn diagnose(text: &[u8], first: &serde_json::Error) -> Result<(Spec, Vec<Finding
             Err(error) => {
                 let at = pointer(error.path());
                 let says = error.inner().to_string();
-                if !missing_because_removed(&says, &at, &removed) {
+                if !missing_because_removed(&says, &at, &removed) && !in_stand_in(&at, &removed) {
                     findings.error(&at, says, "config.md");
                 }
                 if at.is_empty() || !remove(&mut document, &at) {
@@ -107,6 +107,11 @@ fn missing_because_removed(says: &str, at: &str, removed: &[String]) -> bool {
     };
     let field = format!("{at}/{}", pointer_token(field));
     removed.iter().any(|r| *r == field)
+}
+
+/// What is wrong with a neighbour that stands in for an element is wrong, and said, at the neighbour's own place.
+fn in_stand_in(at: &str, removed: &[String]) -> bool {
+    removed.iter().any(|r| at.strip_prefix(r.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 fn pointer(path: &Path) -> String {
@@ -174,6 +179,12 @@ mod tests {
             places(document),
             ["/hostname", "/linux/namespaces/1/type", "/mounts/1/destination", "/mounts/2/options", "/ociVersion", "/root/readonly"]
         );
+    }
+
+    #[test]
+    fn a_mistake_is_said_once_also_when_its_neighbour_is_wrong_too() {
+        let document = json!({"mounts": [{"destination": 3}, {"destination": "/c", "options": "ro"}]});
+        assert_eq!(places(document), ["/mounts/0/destination", "/mounts/1/options"]);
     }
 
     #[test]

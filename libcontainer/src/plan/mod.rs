@@ -17,7 +17,7 @@ pub mod namespaces;
 pub mod options;
 pub mod process;
 mod rlimit;
-mod schedule;
+pub mod schedule;
 pub mod seccomp;
 pub mod step;
 mod sysctl;
@@ -260,6 +260,10 @@ impl fmt::Display for Described<'_> {
                 Some(join) => write!(f, "join {} namespace {}", join.kind.name(), join.path),
                 None => f.write_str("join namespaces"),
             },
+            Step::TimeOffset(i) => {
+                let line = plan.entry.offsets.get(usize::from(i)).map_or("?", |o| o.line.as_str().trim_end());
+                write!(f, "time offset {line}")
+            }
             Step::Mount(i) | Step::OpenSource(i) | Step::MapMount(i) => {
                 match plan.rootfs.mounts.get(usize::from(i)) {
                     Some(mount) => write!(f, "mounts[{i}]: {mount}"),
@@ -313,7 +317,6 @@ fn phrase(step: Step) -> &'static str {
         Step::Clone => "create the container's process",
         Step::MapIds => "map the ids of the user namespace",
         Step::Unshare => "make the new namespaces",
-        Step::TimeOffset(_) => "set the offsets of the time namespace",
         Step::Refork => "create the process of the new pid namespace",
         Step::BecomeRoot => "become root of the user namespace",
         Step::Loopback => "bring up the loopback device",

@@ -129,6 +129,18 @@ const MODE_FLAGS: &[(MemoryPolicyFlagType, u32)] = &[
 /// No kernel has more nodes (`CONFIG_NODES_SHIFT` is at most 10).
 const MAX_NODES: u32 = 1024;
 
+/// The modes by name, for `features`.
+#[must_use]
+pub fn memory_mode_names() -> Vec<String> {
+    MODES.iter().map(|row| row.0.to_string()).collect()
+}
+
+/// The flags by name, for `features`.
+#[must_use]
+pub fn memory_flag_names() -> Vec<String> {
+    MODE_FLAGS.iter().map(|row| row.0.to_string()).collect()
+}
+
 /// Reads a NUMA memory policy.
 pub(super) fn memory_policy(spec: &LinuxMemoryPolicy, findings: &mut Findings) -> Option<MemoryPolicy> {
     let (name, mode, wanted) = MODES.iter().find(|row| row.0 == spec.mode())?;

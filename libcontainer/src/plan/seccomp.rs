@@ -25,6 +25,41 @@ const FLAGS: &[(LinuxSeccompFilterFlag, u32)] = &[
     (LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv, 32),
 ];
 
+/// The actions that are applied, for `features`.
+pub const ACTIONS: &[&str] = &[
+    "SCMP_ACT_ALLOW",
+    "SCMP_ACT_ERRNO",
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_LOG",
+    "SCMP_ACT_TRACE",
+    "SCMP_ACT_TRAP",
+];
+
+/// The comparisons, by name.
+const OPERATORS: &[(LinuxSeccompOperator, Op)] = &[
+    (LinuxSeccompOperator::ScmpCmpEq, Op::Eq),
+    (LinuxSeccompOperator::ScmpCmpGe, Op::Ge),
+    (LinuxSeccompOperator::ScmpCmpGt, Op::Gt),
+    (LinuxSeccompOperator::ScmpCmpLe, Op::Le),
+    (LinuxSeccompOperator::ScmpCmpLt, Op::Lt),
+    (LinuxSeccompOperator::ScmpCmpMaskedEq, Op::MaskedEq),
+    (LinuxSeccompOperator::ScmpCmpNe, Op::Ne),
+];
+
+/// The flags by name, for `features`.
+#[must_use]
+pub fn flag_names() -> Vec<String> {
+    FLAGS.iter().map(|row| row.0.to_string()).collect()
+}
+
+/// The comparisons by name, for `features`.
+#[must_use]
+pub fn operator_names() -> Vec<String> {
+    OPERATORS.iter().map(|row| row.0.to_string()).collect()
+}
+
 /// A system call filter. See seccomp(2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -199,15 +234,7 @@ fn compare(arg: LinuxSeccompArg, at: &str, findings: &mut Findings) -> Option<Co
         findings.error(format!("{at}/index"), says, SPEC);
         return None;
     };
-    let op = match arg.op() {
-        LinuxSeccompOperator::ScmpCmpNe => Op::Ne,
-        LinuxSeccompOperator::ScmpCmpLt => Op::Lt,
-        LinuxSeccompOperator::ScmpCmpLe => Op::Le,
-        LinuxSeccompOperator::ScmpCmpEq => Op::Eq,
-        LinuxSeccompOperator::ScmpCmpGe => Op::Ge,
-        LinuxSeccompOperator::ScmpCmpGt => Op::Gt,
-        LinuxSeccompOperator::ScmpCmpMaskedEq => Op::MaskedEq,
-    };
+    let op = OPERATORS.iter().find(|row| row.0 == arg.op()).map(|row| row.1)?;
     Some(Compare { index, op, value: arg.value(), masked: arg.value_two().unwrap_or(0) })
 }
 
@@ -236,6 +263,13 @@ mod tests {
         assert_eq!(compile(&spec(json!({"linux": {}})), &mut Findings::default()), None);
         let seccomp = compiled(json!({"defaultAction": "SCMP_ACT_ALLOW"})).unwrap();
         assert_eq!((seccomp.default, seccomp.flags, seccomp.rules.len()), (Action::Allow, 0, 0));
+    }
+
+    #[test]
+    fn s01_every_action_of_features_compiles() {
+        for action in ACTIONS {
+            assert!(compiled(json!({"defaultAction": action})).is_ok(), "{action}");
+        }
     }
 
     #[test]

@@ -276,16 +276,32 @@ impl Proc {
 /// # Errors
 /// Those of memfd_create(2) and write(2).
 pub fn memory_file(bytes: &[&[u8]]) -> Result<OwnedFd, Stop> {
-    // SAFETY: the name is NUL-terminated.
-    let fd = check_int(Call::Memfd, unsafe { libc::memfd_create(c"ketch".as_ptr(), libc::MFD_CLOEXEC) })?;
-    // SAFETY: the descriptor is new and nobody else owns it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let fd = memfd(0)?;
     for part in bytes {
         write(fd.as_fd(), part)?;
     }
     // SAFETY: takes a live descriptor and integers.
     super::check(Call::Read, unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET) })?;
     Ok(fd)
+}
+
+/// An empty anonymous file that can be sealed, and executed.
+///
+/// # Errors
+/// Those of memfd_create(2).
+pub fn sealable_memory_file() -> Result<OwnedFd, Stop> {
+    // Linux < 6.3 does not know the flag, and its files can be executed anyway.
+    match memfd(libc::MFD_ALLOW_SEALING | libc::MFD_EXEC) {
+        Err(stop) if stop.is(Errno::EINVAL) => memfd(libc::MFD_ALLOW_SEALING),
+        other => other,
+    }
+}
+
+fn memfd(flags: libc::c_uint) -> Result<OwnedFd, Stop> {
+    // SAFETY: the name is NUL-terminated.
+    let fd = unsafe { libc::memfd_create(c"ketch".as_ptr(), flags | libc::MFD_CLOEXEC) };
+    // SAFETY: the descriptor is new and nobody else owns it.
+    check_int(Call::Memfd, fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// A pipe: the end to read from, then the end to write to. See pipe(2).

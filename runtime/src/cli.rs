@@ -1,0 +1,275 @@
+//! The command line: runc's commands and flags, spelled as clients spell them.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// An OCI container runtime for Linux.
+#[derive(Debug, Parser)]
+#[command(name = "ketch", disable_version_flag = true, args_override_self = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Flags before the command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Directory in which containers are remembered [default: /run/ketch, or $XDG_RUNTIME_DIR/ketch without root]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// File to append log messages to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Form of log messages
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Say what is done, step by step
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// Let systemd make the cgroup (not supported yet: an error)
+    #[arg(long)]
+    pub(crate) systemd_cgroup: bool,
+    /// Whether this is a runtime without root's rights: true, false or auto
+    #[arg(long, value_name = "WHEN", default_value = "auto", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) rootless: Rootless,
+    /// Print the version
+    #[arg(long, short = 'v', action = ArgAction::SetTrue)]
+    pub(crate) version: bool,
+}
+
+/// How log messages look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Whether to work as a runtime without root's rights does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rootless {
+    Auto,
+    True,
+    False,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+#[command(args_override_self = true)]
+pub(crate) enum Command {
+    /// Create a container from a bundle; its program waits for start
+    Create(Create),
+    /// Run the program of a created container
+    Start(Id),
+    /// Create a container, run its program, and wait for it
+    Run(Run),
+    /// Print the state of a container as JSON
+    State(Id),
+    /// Send a signal to a container's first process (TERM unless another is named)
+    Kill(Kill),
+    /// Remove a container
+    Delete(Delete),
+    /// List containers
+    List(List),
+    /// Run one more program in a container
+    Exec(Exec),
+    /// List the processes of a container
+    Ps(Ps),
+    /// Write a config.json to start from
+    Spec(SpecArgs),
+    /// Print what this runtime supports as JSON
+    Features,
+    /// Print what would be done for a bundle as JSON, and do nothing
+    Plan(PlanArgs),
+}
+
+/// A container's id.
+#[derive(Debug, Args)]
+pub(crate) struct Id {
+    /// The container's id
+    pub(crate) id: String,
+}
+
+/// How a container is made.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// The bundle's directory [default: the working directory]
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub(crate) bundle: PathBuf,
+    /// Unix socket that gets the master of the program's terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// File that gets the pid of the first process
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Do not use pivot_root(2), for a host whose root is an initramfs
+    #[arg(long)]
+    pub(crate) no_pivot: bool,
+    /// Leave the container in the caller's session keyring
+    #[arg(long)]
+    pub(crate) no_new_keyring: bool,
+    /// Pass N more file descriptors, from 3 on, to the program
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u32,
+    /// Fail at this step, given by its number (tests)
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "STEP", hide = true)]
+    pub(crate) fail_at: Option<u32>,
+    /// The container's id
+    pub(crate) id: String,
+}
+
+/// How a container is run.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) create: Create,
+    /// Do not wait for the program
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// Do not remove the container when its program has ended
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Let what a container leaves behind go to this process's parent
+    #[arg(long)]
+    pub(crate) no_subreaper: bool,
+}
+
+/// Which signal goes where.
+#[derive(Debug, Args)]
+pub(crate) struct Kill {
+    /// Send it to all processes of the container
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    /// The container's id
+    pub(crate) id: String,
+    /// Name or number: KILL, SIGKILL, 9, RTMIN+3
+    #[arg(default_value = "TERM")]
+    pub(crate) signal: String,
+}
+
+/// How a container is removed.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Kill it if it runs; it is no error if there is none
+    #[arg(long, short)]
+    pub(crate) force: bool,
+    /// The container's id
+    pub(crate) id: String,
+}
+
+/// How containers are listed.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Form of the list
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: Form,
+    /// Print ids only
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// Form of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    Table,
+    Json,
+}
+
+/// How processes are listed.
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Form of the list
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: Form,
+    /// The container's id
+    pub(crate) id: String,
+    /// Options for ps(1) [default: -ef]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) options: Vec<String>,
+}
+
+/// What config.json is written.
+#[derive(Debug, Args)]
+pub(crate) struct SpecArgs {
+    /// Directory to write it into
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub(crate) bundle: PathBuf,
+    /// For a user without root's rights
+    #[arg(long)]
+    pub(crate) rootless: bool,
+}
+
+/// Which plan is printed, and how.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The bundle's directory
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub(crate) bundle: PathBuf,
+    /// Print the steps with their numbers, one a line
+    #[arg(long)]
+    pub(crate) steps: bool,
+    /// The id that the container would have
+    #[arg(default_value = "container")]
+    pub(crate) id: String,
+}
+
+/// What runs in a container, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// File with the program as the process object of config.json
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) process: Option<PathBuf>,
+    /// Unix socket that gets the master of the program's terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// Working directory in the container
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Add a variable to the environment
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Give the program a terminal
+    #[arg(long, short)]
+    pub(crate) tty: bool,
+    /// Run as this user, and group
+    #[arg(long, short, value_name = "UID[:GID]")]
+    pub(crate) user: Option<String>,
+    /// Add a supplementary group
+    #[arg(long, short = 'g', value_name = "GID")]
+    pub(crate) additional_gids: Vec<u32>,
+    /// Do not wait for the program
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// File that gets the program's pid
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// SELinux label of the program
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) process_label: Option<String>,
+    /// AppArmor profile of the program
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) apparmor: Option<String>,
+    /// Set the no_new_privs bit
+    #[arg(long)]
+    pub(crate) no_new_privs: bool,
+    /// Add a capability to the bounding, permitted and effective sets
+    #[arg(long, short, value_name = "CAP")]
+    pub(crate) cap: Vec<String>,
+    /// Pass N more file descriptors, from 3 on, to the program
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u32,
+    /// Run the program in this cgroup below the container's
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup: Option<String>,
+    /// Do not refuse a paused container
+    #[arg(long)]
+    pub(crate) ignore_paused: bool,
+    /// The container's id
+    pub(crate) id: String,
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}

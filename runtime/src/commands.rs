@@ -1,0 +1,208 @@
+//! What each command does, in the library's verbs.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use libcontainer::bundle::Bundle;
+use libcontainer::container::{self, Container, Options};
+use libcontainer::error::{Error, ErrorKind};
+use libcontainer::host;
+use libcontainer::state::Store;
+
+use crate::cli::{Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
+use crate::{exec, features, foreground, listing, signals, spec};
+
+/// Why a command failed: what is said, and the exit status.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What is said.
+    pub(crate) message: String,
+    /// The exit status.
+    pub(crate) status: i32,
+}
+
+impl Failure {
+    /// A failure with status 1.
+    pub(crate) fn new(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), status: 1 }
+    }
+
+    /// What was done to which file, and why that failed.
+    pub(crate) fn file(verb: &str, path: &Path, error: &io::Error) -> Failure {
+        Failure::new(format!("{verb} {}: {error}", path.display()))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        // As a shell has it, for a program that cannot be executed.
+        let status = match error.kind() {
+            ErrorKind::ProgramMissing => 127,
+            ErrorKind::ProgramUnusable => 126,
+            _ => 1,
+        };
+        Failure { message: error.to_string(), status }
+    }
+}
+
+/// Carries out a command; gives the exit status.
+pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
+    let store = Store::new(root(global));
+    if global.systemd_cgroup {
+        return Err(Failure::new("--systemd-cgroup: ketch has no systemd cgroup driver yet; leave the flag out"));
+    }
+    match command {
+        Command::Create(args) => create(&store, &args),
+        Command::Run(args) => run_container(&store, &args),
+        Command::Start(args) => Container::open(&store, &args.id)?.start().map(|()| 0).map_err(Failure::from),
+        Command::State(args) => print_json(&Container::open(&store, &args.id)?.state()),
+        Command::Kill(args) => kill(&store, &args),
+        Command::Delete(args) => delete(&store, &args),
+        Command::List(args) => listing::containers(&store, &args),
+        Command::Exec(args) => exec::exec(&store, args),
+        Command::Ps(args) => listing::processes(&store, &args),
+        Command::Spec(args) => spec::write(&args),
+        Command::Features => print_json(&features::document()),
+        Command::Plan(args) => plan(&args),
+    }
+}
+
+/// Where containers are remembered. Root's place, or that of the user who runs us, maybe as root of a user
+/// namespace. An empty XDG_RUNTIME_DIR counts as unset: podman sets it so for root.
+fn root(global: &Global) -> PathBuf {
+    if let Some(root) = &global.root {
+        return root.clone();
+    }
+    let rootless = match global.rootless {
+        Rootless::True => true,
+        Rootless::False => false,
+        Rootless::Auto => !host::is_privileged(),
+    };
+    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| rootless && !dir.is_empty());
+    own.map_or_else(|| PathBuf::from("/run/ketch"), |dir| Path::new(&dir).join("ketch"))
+}
+
+/// Prints the version in the lines that Docker looks for.
+pub(crate) fn version() -> Result<i32, Failure> {
+    let lines = format!(
+        "ketch version {}\ncommit: {}\nspec: {}\nlibseccomp: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        env!("KETCH_COMMIT"),
+        features::SPEC_VERSION,
+        features::libseccomp_version(),
+    );
+    print(&lines)
+}
+
+/// Prints `text` on stdout.
+pub(crate) fn print(text: &str) -> Result<i32, Failure> {
+    let written = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+    written.map(|()| 0).map_err(|error| Failure::new(format!("write to stdout: {error}")))
+}
+
+/// Prints `value` as JSON on stdout.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<i32, Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(error.to_string()))?;
+    print(&format!("{text}\n"))
+}
+
+fn options(args: &Create, console: Option<OwnedFd>) -> Options {
+    Options {
+        pivot: !args.no_pivot,
+        keyring: !args.no_new_keyring,
+        preserved: args.preserve_fds,
+        console,
+        #[cfg(debug_assertions)]
+        fault: fault(args),
+        ..Options::new(&args.id)
+    }
+}
+
+#[cfg(debug_assertions)]
+fn fault(args: &Create) -> libcontainer::fault::Fault {
+    let step = args.fail_at.and_then(libcontainer::plan::step::Step::from_code);
+    step.map_or_else(Default::default, libcontainer::fault::Fault::at)
+}
+
+/// Connects to the socket that wants a terminal's master.
+pub(crate) fn connect(path: &Path) -> Result<OwnedFd, Failure> {
+    let stream = UnixStream::connect(path).map_err(|error| Failure::file("connect to console socket", path, &error))?;
+    Ok(stream.into())
+}
+
+fn create(store: &Store, args: &Create) -> Result<i32, Failure> {
+    let bundle = Bundle::load(&args.bundle).map_err(Error::from)?;
+    let console = args.console_socket.as_deref().map(connect).transpose()?;
+    let container = container::create(store, &bundle, &options(args, console))?;
+    let pid = container.state().pid;
+    write_pid_file(args.pid_file.as_deref(), pid).map(|()| 0).or_else(|failure| {
+        container.delete(true)?;
+        Err(failure)
+    })
+}
+
+/// Writes a pid file, whole or not at all: decimal, and nothing else.
+pub(crate) fn write_pid_file(path: Option<&Path>, pid: i32) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    let failed = |error: io::Error| Failure::file("write pid file", path, &error);
+    let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+    let new = path.with_file_name(format!(".{}", name.to_string_lossy()));
+    let written = File::create(&new).and_then(|mut file| file.write_all(pid.to_string().as_bytes()));
+    written.and_then(|()| fs::rename(&new, path)).map_err(failed)
+}
+
+fn run_container(store: &Store, args: &Run) -> Result<i32, Failure> {
+    let bundle = Bundle::load(&args.create.bundle).map_err(Error::from)?;
+    let terminal = bundle.spec.process().as_ref().is_some_and(|p| p.terminal().unwrap_or(false));
+    let console = args.create.console_socket.as_deref().map(connect).transpose()?;
+    if args.detach {
+        let (container, program) = container::run(store, &bundle, &options(&args.create, console))?;
+        return write_pid_file(args.create.pid_file.as_deref(), program.pid()).map(|()| 0).or_else(|failure| {
+            container.delete(true)?;
+            Err(failure)
+        });
+    }
+    let mut foreground = foreground::Foreground::enter(terminal && console.is_none(), args.no_subreaper)?;
+    let console = console.map(Ok).or_else(|| foreground.console()).transpose()?;
+    let (container, program) = container::run(store, &bundle, &options(&args.create, console))?;
+    let attended = write_pid_file(args.create.pid_file.as_deref(), program.pid())
+        .and_then(|()| foreground.attend(program));
+    if !args.keep || attended.is_err() {
+        container.delete(true)?;
+    }
+    attended
+}
+
+fn kill(store: &Store, args: &Kill) -> Result<i32, Failure> {
+    let signal = signals::number(&args.signal)
+        .ok_or_else(|| Failure::new(format!("unknown signal {:?}: give a name such as TERM, or a number", args.signal)))?;
+    Container::open(store, &args.id)?.kill(signal, args.all)?;
+    Ok(0)
+}
+
+fn delete(store: &Store, args: &Delete) -> Result<i32, Failure> {
+    let container = match Container::open(store, &args.id) {
+        Err(error) if args.force && error.kind() == ErrorKind::Missing => return Ok(0),
+        Err(_) if args.force => {
+            // The record cannot be read, so nothing is known of the container but its directory.
+            store.open(&args.id).and_then(|entry| entry.remove()).map_err(Error::from)?;
+            return Ok(0);
+        }
+        other => other?,
+    };
+    container.delete(args.force)?;
+    Ok(0)
+}
+
+fn plan(args: &PlanArgs) -> Result<i32, Failure> {
+    let bundle = Bundle::load(&args.bundle).map_err(Error::from)?;
+    let plan = container::compile(&bundle, &Options::new(&args.id))?;
+    if args.steps {
+        let lines = plan.steps().into_iter().map(|step| format!("{:8} {}\n", step.code(), plan.describe(step)));
+        return print(&lines.collect::<String>());
+    }
+    print_json(&plan)
+}

@@ -1,0 +1,50 @@
+//! `features`: what this runtime supports, from the tables that it works by. Spec: features.md.
+
+use libcontainer::launch::filter;
+use libcontainer::plan::namespaces::NAMESPACES;
+use libcontainer::plan::{capability, hooks, options, schedule, seccomp};
+use serde_json::{Value, json};
+
+/// The version of the specification that is supported in full words: `ociVersionMax`.
+pub(crate) const SPEC_VERSION: &str = "1.3.0";
+
+/// The version of the library that compiles filters.
+pub(crate) fn libseccomp_version() -> String {
+    filter::library_version()
+}
+
+/// The document. It describes the runtime, not the host.
+pub(crate) fn document() -> Value {
+    let mut namespaces: Vec<&str> = NAMESPACES.iter().map(|row| row.1).collect();
+    namespaces.sort_unstable();
+    json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": SPEC_VERSION,
+        "hooks": hooks::KINDS,
+        "mountOptions": options::names(),
+        "linux": {
+            "namespaces": namespaces,
+            "capabilities": capability::names().collect::<Vec<_>>(),
+            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "seccomp": {
+                "enabled": true,
+                "actions": seccomp::ACTIONS,
+                "operators": seccomp::operator_names(),
+                "archs": filter::architectures(),
+                "knownFlags": seccomp::flag_names(),
+                "supportedFlags": seccomp::flag_names(),
+            },
+            "apparmor": { "enabled": true },
+            "selinux": { "enabled": true },
+            "intelRdt": { "enabled": false },
+            "memoryPolicy": { "modes": schedule::memory_mode_names(), "flags": schedule::memory_flag_names() },
+            "mountExtensions": { "idmap": { "enabled": true } },
+            "netDevices": { "enabled": false },
+        },
+        "annotations": {
+            "io.github.seccomp.libseccomp.version": libseccomp_version(),
+            "org.opencontainers.runc.checkpoint.enabled": "false",
+        },
+        "potentiallyUnsafeConfigAnnotations": [],
+    })
+}
