@@ -1,18 +1,18 @@
-//! Runs a bundle: `run DIRECTORY ID`.
+//! Runs a bundle in the foreground: `run DIRECTORY ID`.
 
-use std::path::Path;
+use std::process::ExitCode;
 
-use libcontainer::bundle::Bundle;
-use libcontainer::container::{self, Options};
-use libcontainer::state::Store;
+use libcontainer::{Bundle, Options, Store};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let (Some(directory), Some(id)) = (args.next(), args.next()) else { return Err("run DIRECTORY ID".into()) };
-    let bundle = Bundle::load(Path::new(&directory))?;
-    let store = Store::new("/run/ketch-example");
-    let (container, program) = container::run(&store, &bundle, &Options::new(id))?;
+    let (Some(directory), Some(id)) = (args.next(), args.next()) else {
+        return Err("run DIRECTORY ID".into());
+    };
+    let bundle = Bundle::load(directory.as_ref())?;
+    let store = Store::new("/run/libcontainer-example");
+    let (container, program) = libcontainer::run(&store, &bundle, &Options::new(id))?;
     let exit = program.wait()?;
     container.delete(false)?;
-    std::process::exit(exit.code());
+    Ok(ExitCode::from(u8::try_from(exit.code())?))
 }

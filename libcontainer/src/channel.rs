@@ -26,7 +26,7 @@ use crate::sys::{Call, Stop, socket};
 /// A point of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Milestone {
+pub(crate) enum Milestone {
     /// The user namespace exists.
     Namespaces = 1,
     /// The cgroup directories exist, and ids are mapped.
@@ -44,15 +44,15 @@ const MILESTONES: &[Milestone] =
 
 /// A step that failed, and why: twelve bytes between the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// What was being done.
-    pub step: Step,
+    pub(crate) step: Step,
     /// What stopped it.
-    pub stop: Stop,
+    pub(crate) stop: Stop,
 }
 
 /// Names the step at which something stopped.
-pub trait At<T> {
+pub(crate) trait At<T> {
     /// The result, with its step.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl<T> At<T> for Result<T, Stop> {
 
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Message {
+pub(crate) enum Message {
     /// Init has come this far, and waits.
     Reached(Milestone),
     /// The runtime has done its part; go on.
@@ -123,7 +123,7 @@ impl Message {
 
 /// One end of the conversation.
 #[derive(Debug)]
-pub struct Channel {
+pub(crate) struct Channel {
     socket: OwnedFd,
 }
 
@@ -132,20 +132,20 @@ impl Channel {
     ///
     /// # Errors
     /// Those of socketpair(2).
-    pub fn pair() -> Result<(Channel, Channel), Stop> {
+    pub(crate) fn pair() -> Result<(Channel, Channel), Stop> {
         let (ours, theirs) = socket::pair()?;
         Ok((Channel { socket: ours }, Channel { socket: theirs }))
     }
 
     /// An end that was connected elsewhere.
     #[must_use]
-    pub fn from_socket(socket: OwnedFd) -> Channel {
+    pub(crate) fn from_socket(socket: OwnedFd) -> Channel {
         Channel { socket }
     }
 
     /// The socket.
     #[must_use]
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
@@ -153,7 +153,7 @@ impl Channel {
     ///
     /// # Errors
     /// EPIPE if the other side is gone.
-    pub fn send(&self, message: Message) -> Result<(), Stop> {
+    pub(crate) fn send(&self, message: Message) -> Result<(), Stop> {
         socket::send(self.fd(), &message.encode())
     }
 
@@ -161,7 +161,7 @@ impl Channel {
     ///
     /// # Errors
     /// EBADMSG for something that is no message.
-    pub fn receive(&self) -> Result<Option<Message>, Stop> {
+    pub(crate) fn receive(&self) -> Result<Option<Message>, Stop> {
         let mut frame = [0; FRAME];
         match socket::receive(self.fd(), &mut frame)? {
             0 => Ok(None),
@@ -177,7 +177,7 @@ impl Channel {
     ///
     /// # Errors
     /// [`Call::Closed`] if the other side is gone.
-    pub fn await_go(&self, milestone: Milestone) -> Result<(), Stop> {
+    pub(crate) fn await_go(&self, milestone: Milestone) -> Result<(), Stop> {
         match self.receive()? {
             Some(Message::Go(m)) if m == milestone => Ok(()),
             None => Err(Stop::new(Call::Closed, Errno::EPIPE)),
@@ -189,7 +189,7 @@ impl Channel {
     ///
     /// # Errors
     /// As [`Channel::await_go`].
-    pub fn reach(&self, milestone: Milestone) -> Result<(), Stop> {
+    pub(crate) fn reach(&self, milestone: Milestone) -> Result<(), Stop> {
         self.send(Message::Reached(milestone))?;
         self.await_go(milestone)
     }

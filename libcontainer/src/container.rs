@@ -168,7 +168,8 @@ impl Container {
             return Err(Error::new(ErrorKind::Invalid, "cannot start: config.json has no process"));
         }
         let socket = socket::connect(self.entry.fd(), START, socket::Kind::Packets);
-        let channel = socket.map(Channel::from_socket).map_err(|_| self.wrong_state("start", self.status()))?;
+        let channel =
+            socket.map(Channel::from_socket).map_err(|_| self.wrong_state("start", self.status()))?;
         // Whoever takes the socket away is the one who starts. If we die from here on, init ends.
         self.entry.take_start().map_err(|_| self.wrong_state("start", self.status()))?;
         self.go(&channel)
@@ -176,7 +177,8 @@ impl Container {
 
     /// Tells init to go on, and hears what becomes of it.
     fn go(&self, channel: &Channel) -> Result<(), Error> {
-        let lost = |stop: Stop| Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id()));
+        let lost =
+            |stop: Stop| Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id()));
         channel.send(Message::Go(Milestone::Start)).map_err(lost)?;
         match channel.receive().map_err(lost)? {
             // The channel closes by itself when the program is executed.
@@ -229,7 +231,8 @@ impl Container {
             cgroup::signal_all(&self.record.cgroups, signal).map_err(failed)?;
         } else {
             let status = self.status();
-            let init = self.init().filter(|_| matches!(status, Status::Created | Status::Running | Status::Paused));
+            let init =
+                self.init().filter(|_| matches!(status, Status::Created | Status::Running | Status::Paused));
             let Some(pidfd) = init else { return Err(Error::new(ErrorKind::State, "container not running")) };
             process::send_signal(pidfd.as_fd(), signal).map_err(failed)?;
         }
@@ -259,7 +262,10 @@ impl Container {
             let word = status.word();
             return Err(Error::new(
                 ErrorKind::State,
-                format!("cannot delete container {} that is not stopped: {word}; kill it, or use --force", self.id()),
+                format!(
+                    "cannot delete container {} that is not stopped: {word}; kill it, or use --force",
+                    self.id()
+                ),
             ));
         }
         self.destroy()
@@ -279,7 +285,11 @@ impl Container {
                 let pid = self.record.process.map_or(0, |init| init.pid);
                 return Err(Error::new(
                     ErrorKind::System,
-                    format!("container {}: process {pid} does not die within {} s", self.id(), DEATH.as_secs()),
+                    format!(
+                        "container {}: process {pid} does not die within {} s",
+                        self.id(),
+                        DEATH.as_secs()
+                    ),
                 ));
             }
         }
@@ -306,10 +316,14 @@ impl Container {
     /// The cgroup cannot be read, or there is none.
     pub fn processes(&self) -> Result<Vec<i32>, Error> {
         let directory = self.record.cgroups.last().ok_or_else(|| {
-            Error::new(ErrorKind::State, format!("container {} has no cgroup to list processes from", self.id()))
+            Error::new(
+                ErrorKind::State,
+                format!("container {} has no cgroup to list processes from", self.id()),
+            )
         })?;
-        let mut pids = cgroup::processes(&directory.path)
-            .map_err(|stop| Error::new(ErrorKind::System, format!("cgroup {}: {stop}", directory.path.display())))?;
+        let mut pids = cgroup::processes(&directory.path).map_err(|stop| {
+            Error::new(ErrorKind::System, format!("cgroup {}: {stop}", directory.path.display()))
+        })?;
         pids.sort_unstable();
         Ok(pids)
     }

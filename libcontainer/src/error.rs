@@ -74,11 +74,12 @@ impl Error {
             Because::OutOfMemory(limit, peak) => {
                 format!("container init was OOM-killed: limit {limit}, peak {peak}; raise the memory limit")
             }
-            Because::Died(exit) => format!("container init died while it was being set up: {}", Stop::from(*exit)),
             Because::Unknown if failure.stop.call == Call::Closed => {
                 "container init died while it was being set up".to_owned()
             }
-            Because::Said(output) if !output.is_empty() => format!("{what}: {}; it printed: {output}", failure.stop),
+            Because::Said(output) if !output.is_empty() => {
+                format!("{what}: {}; it printed: {output}", failure.stop)
+            }
             _ => format!("{what}: {}{}", failure.stop, hint(failure.step, failure.stop)),
         };
         Error { kind, message }
@@ -98,7 +99,9 @@ impl Error {
             }
             // The file is there, so it is its interpreter that is not.
             (ErrorKind::ProgramMissing, Call::Execve) => {
-                format!("exec {name:?}: {stop}\nhint: its interpreter, in the first line or the ELF header, does not exist")
+                format!(
+                    "exec {name:?}: {stop}\nhint: its interpreter, in the first line or the ELF header, does not exist"
+                )
             }
             _ => format!("exec: {name:?}: {stop}"),
         };
@@ -106,7 +109,8 @@ impl Error {
     }
 
     pub(crate) fn hook(kind: &str, failed: &Failed) -> Error {
-        let printed = if failed.output.is_empty() { String::new() } else { format!("; it printed: {}", failed.output) };
+        let printed =
+            if failed.output.is_empty() { String::new() } else { format!("; it printed: {}", failed.output) };
         Error::new(ErrorKind::Hook, format!("{kind} hook {}: {}{printed}", failed.index, failed.stop))
     }
 }
@@ -114,17 +118,23 @@ impl Error {
 fn is_hook(step: Step) -> bool {
     matches!(
         step,
-        Step::Prestart(_) | Step::CreateRuntime(_) | Step::CreateContainer(_) | Step::StartContainer(_) | Step::Poststart(_)
+        Step::Prestart(_)
+            | Step::CreateRuntime(_)
+            | Step::CreateContainer(_)
+            | Step::StartContainer(_)
+            | Step::Poststart(_)
     )
 }
 
 /// What to do about it, where that is known.
 fn hint(step: Step, stop: Stop) -> String {
     let text = match (step, stop.errno) {
-        (Step::Clone | Step::Unshare, libc::ENOSPC | libc::EUSERS | libc::EPERM) => match crate::host::namespace_hint() {
-            Some(hint) => return format!("\nhint: {hint}"),
-            None => return String::new(),
-        },
+        (Step::Clone | Step::Unshare, libc::ENOSPC | libc::EUSERS | libc::EPERM) => {
+            match crate::host::namespace_hint() {
+                Some(hint) => return format!("\nhint: {hint}"),
+                None => return String::new(),
+            }
+        }
         (Step::CgroupCreate(_), libc::EBUSY) => "the cgroup has processes already",
         (Step::CgroupCreate(_), libc::EDEADLK) => "the cgroup or one above it is frozen",
         (Step::CgroupWrite(_), libc::EBUSY) => "the limit is below current usage",
@@ -137,9 +147,13 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::Device(_), libc::EEXIST) => "there is a file that is not this device",
         (Step::Mask(_), libc::ENODEV | libc::ENOENT) => "the container's /dev/null is not the null device",
         (Step::OomScore | Step::Rlimit(_), libc::EACCES | libc::EPERM) => "this takes CAP_SYS_RESOURCE",
-        (Step::User | Step::Groups | Step::BecomeRoot, libc::EINVAL) => "the id is not mapped in the user namespace",
+        (Step::User | Step::Groups | Step::BecomeRoot, libc::EINVAL) => {
+            "the id is not mapped in the user namespace"
+        }
         (Step::Cwd, libc::ENOENT) => "the working directory is not inside the container's root",
-        (Step::Console, libc::ENODEV | libc::ENOENT) => "the container needs a devpts file system on /dev/pts",
+        (Step::Console, libc::ENODEV | libc::ENOENT) => {
+            "the container needs a devpts file system on /dev/pts"
+        }
         _ => return String::new(),
     };
     format!("\nhint: {text}")

@@ -23,14 +23,18 @@ impl Fault {
     ///
     /// # Errors
     /// What stopped it, with the step.
-    pub fn attempt<T>(self, step: Step, act: impl FnOnce() -> Result<T, Stop>) -> Result<T, Failure> {
+    pub(crate) fn attempt<T>(self, step: Step, act: impl FnOnce() -> Result<T, Stop>) -> Result<T, Failure> {
         self.check(step).and_then(|()| act()).at(step)
     }
 
     #[cfg(debug_assertions)]
     fn check(self, step: Step) -> Result<(), Stop> {
         use crate::sys::Call;
-        if self.step == Some(step) { Err(Stop { call: Call::Injected, errno: nix::libc::EIO }) } else { Ok(()) }
+        if self.step == Some(step) {
+            Err(Stop { call: Call::Injected, errno: nix::libc::EIO })
+        } else {
+            Ok(())
+        }
     }
 
     #[cfg(not(debug_assertions))]

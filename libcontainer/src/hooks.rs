@@ -17,7 +17,7 @@ const LAST_WORDS: usize = 4096;
 
 /// A hook with its arguments and environment as execve(2) takes them.
 #[derive(Debug)]
-pub struct Program<'a> {
+pub(crate) struct Program<'a> {
     hook: &'a Hook,
     args: Strings<'a>,
     env: Strings<'a>,
@@ -25,11 +25,11 @@ pub struct Program<'a> {
 
 /// The container's state as JSON, but for the pid, which a process of the container alone knows.
 #[derive(Debug, Default, Clone)]
-pub struct StateText {
+pub(crate) struct StateText {
     /// Everything before the pid.
-    pub before_pid: Vec<u8>,
+    pub(crate) before_pid: Vec<u8>,
     /// Everything after it.
-    pub after_pid: Vec<u8>,
+    pub(crate) after_pid: Vec<u8>,
 }
 
 impl StateText {
@@ -44,7 +44,7 @@ impl StateText {
 impl<'a> Program<'a> {
     /// Makes `hook` ready. Allocates.
     #[must_use]
-    pub fn new(hook: &'a Hook) -> Program<'a> {
+    pub(crate) fn new(hook: &'a Hook) -> Program<'a> {
         Program {
             hook,
             args: Strings::new(hook.args.iter().map(|s| s.as_c_str())),
@@ -57,7 +57,7 @@ impl<'a> Program<'a> {
     ///
     /// # Errors
     /// How it ended, if not with status 0 in time.
-    pub fn run(&mut self, directory: BorrowedFd<'_>, state: &StateText) -> Result<(), Stop> {
+    pub(crate) fn run(&mut self, directory: BorrowedFd<'_>, state: &StateText) -> Result<(), Stop> {
         let stdin = state.open(process::pid())?;
         let null = fs::open(fs::CWD, c"/dev/null", libc::O_WRONLY, 0)?;
         let child = self.spawn(directory, stdin.as_fd(), null.as_fd())?;
@@ -72,7 +72,12 @@ impl<'a> Program<'a> {
         Duration::from_secs(self.hook.timeout.map_or(1 << 20, u64::from))
     }
 
-    fn spawn(&mut self, directory: BorrowedFd<'_>, stdin: BorrowedFd<'_>, out: BorrowedFd<'_>) -> Result<Child, Stop> {
+    fn spawn(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        stdin: BorrowedFd<'_>,
+        out: BorrowedFd<'_>,
+    ) -> Result<Child, Stop> {
         process::spawn(0, None, || match self.execute(directory, stdin, out) {
             stop if stop.errno == libc::ENOENT => 127,
             _ => 126,
@@ -114,20 +119,25 @@ fn outcome(child: &Child) -> Result<(), Stop> {
 
 /// A hook that failed: which, how, and the end of what it printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// Its index in the list.
-    pub index: u16,
+    pub(crate) index: u16,
     /// How it ended.
-    pub stop: Stop,
+    pub(crate) stop: Stop,
     /// The last of its output.
-    pub output: String,
+    pub(crate) output: String,
 }
 
 /// Runs hooks of the runtime's namespaces in turn, in `directory`, until one fails. Allocates.
 ///
 /// # Errors
 /// The hook that failed; those after it are not run.
-pub fn run_all(hooks: &[Hook], directory: BorrowedFd<'_>, state: &StateText, pid: i32) -> Result<(), Failed> {
+pub(crate) fn run_all(
+    hooks: &[Hook],
+    directory: BorrowedFd<'_>,
+    state: &StateText,
+    pid: i32,
+) -> Result<(), Failed> {
     for (hook, index) in hooks.iter().zip(0..) {
         let mut output = Vec::new();
         run_one(hook, directory, state, pid, &mut output).map_err(|stop| Failed {
@@ -164,7 +174,9 @@ fn run_one(
             }
         }
     }
-    while process::ready(listen.as_fd(), PollFlags::POLLIN, Duration::ZERO)? && hear(listen.as_fd(), output)? {}
+    while process::ready(listen.as_fd(), PollFlags::POLLIN, Duration::ZERO)? && hear(listen.as_fd(), output)?
+    {
+    }
     outcome(&child)
 }
 

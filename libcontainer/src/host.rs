@@ -18,7 +18,7 @@ const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// Gathers the facts. What cannot be found out counts as not there; what needs it then fails by name.
 #[must_use]
-pub fn probe() -> Facts {
+pub(crate) fn probe() -> Facts {
     Facts {
         privileged: is_privileged(),
         uid: nix::unistd::geteuid().as_raw(),
@@ -54,7 +54,10 @@ fn permitted_capabilities() -> u64 {
 /// The mounted hierarchies: those of /proc/self/cgroup that are found where they belong.
 fn hierarchies() -> Vec<HierarchyFacts> {
     let own = read("/proc/self/cgroup");
-    let mut found: Vec<HierarchyFacts> = own.lines().filter_map(hierarchy).collect();
+    // Where version 2 is mounted there, version 1 ones may exist and are not to be found.
+    let unified = is(CGROUP, libc::CGROUP2_SUPER_MAGIC);
+    let lines = own.lines().filter(|line| !unified || line.starts_with("0::"));
+    let mut found: Vec<HierarchyFacts> = lines.filter_map(hierarchy).collect();
     found.sort_by_key(|h| h.version == CgroupVersion::V2);
     found
 }
@@ -64,7 +67,8 @@ fn hierarchy(line: &str) -> Option<HierarchyFacts> {
     let mut fields = line.splitn(3, ':');
     let (_, names, own) = (fields.next()?, fields.next()?, fields.next()?);
     if names.is_empty() {
-        let mount = [CGROUP, "/sys/fs/cgroup/unified"].into_iter().find(|p| is(p, libc::CGROUP2_SUPER_MAGIC))?;
+        let mount =
+            [CGROUP, "/sys/fs/cgroup/unified"].into_iter().find(|p| is(p, libc::CGROUP2_SUPER_MAGIC))?;
         let controllers = read(format!("{mount}/cgroup.controllers"));
         return Some(HierarchyFacts {
             version: CgroupVersion::V2,
@@ -107,23 +111,23 @@ fn size_name(kib: u64) -> String {
 
 /// A process as /proc/PID/stat tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// When it started, in clock ticks since boot.
-    pub start_time: u64,
+    pub(crate) start_time: u64,
     /// It has ended, and waits to be reaped.
-    pub is_zombie: bool,
+    pub(crate) is_zombie: bool,
 }
 
 /// Looks at a process; `None` if there is none of this number.
 #[must_use]
-pub fn look_at(pid: i32) -> Option<Seen> {
+pub(crate) fn look_at(pid: i32) -> Option<Seen> {
     let stat = procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()?;
     Some(Seen { start_time: stat.starttime, is_zombie: matches!(stat.state, 'Z' | 'X' | 'x') })
 }
 
 /// The cgroup directories that a process is in now, by hierarchy as [`probe`] finds them.
 #[must_use]
-pub fn cgroups_of(pid: i32) -> Vec<(CgroupVersion, PathBuf)> {
+pub(crate) fn cgroups_of(pid: i32) -> Vec<(CgroupVersion, PathBuf)> {
     let text = read(format!("/proc/{pid}/cgroup"));
     let found = text.lines().filter_map(hierarchy);
     found.map(|h| (h.version, PathBuf::from(format!("{}{}", h.mount, h.own.trim_end_matches('/'))))).collect()
@@ -131,7 +135,7 @@ pub fn cgroups_of(pid: i32) -> Vec<(CgroupVersion, PathBuf)> {
 
 /// Why no more namespaces can be made, if a limit that is reached or a switch that is off can be found.
 #[must_use]
-pub fn namespace_hint() -> Option<String> {
+pub(crate) fn namespace_hint() -> Option<String> {
     const SWITCHES: &[(&str, &str, &str)] = &[
         ("/proc/sys/kernel/unprivileged_userns_clone", "0", "user namespaces are switched off for users"),
         ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor restricts user namespaces"),

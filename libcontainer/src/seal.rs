@@ -37,7 +37,8 @@ pub fn enter() -> Result<(), Stop> {
     };
     let text = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Stop::new(Call::Execve, Errno::EINVAL));
     let args = std::env::args_os().map(|arg| text(arg.into_vec())).collect::<Result<Vec<_>, Stop>>()?;
-    let variables = std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    let variables =
+        std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let mut env = variables.map(text).collect::<Result<Vec<_>, Stop>>()?;
     env.push(text(format!("{MARK}=1").into_bytes())?);
     let args = Strings::new(args.iter().map(CString::as_c_str));
@@ -47,8 +48,10 @@ pub fn enter() -> Result<(), Stop> {
 
 fn check() -> Result<(), Stop> {
     let own = fs::open(fs::CWD, OWN_BINARY, libc::O_RDONLY, 0)?;
-    let copied = fcntl(&own, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0);
-    let mounted = nix::sys::statvfs::fstatvfs(&own).is_ok_and(|stat| stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
+    let copied =
+        fcntl(&own, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0);
+    let mounted = nix::sys::statvfs::fstatvfs(&own)
+        .is_ok_and(|stat| stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
     if copied || mounted { Ok(()) } else { Err(Stop::new(Call::Execve, Errno::EPERM)) }
 }
 
@@ -66,7 +69,8 @@ fn by_copy() -> Result<OwnedFd, Stop> {
     let copy = fs::sealable_memory_file()?;
     let refused = |call| move |errno| Stop::new(call, errno);
     while nix::sys::sendfile::sendfile(&copy, &own, None, 1 << 30).map_err(refused(Call::Write))? > 0 {}
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    let seals =
+        SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     fcntl(&copy, FcntlArg::F_ADD_SEALS(seals)).map_err(refused(Call::Memfd))?;
     // Executed through a descriptor that cannot write: the kernel refuses a file that is open for writing.
     let path = CString::new(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy)));

@@ -289,7 +289,8 @@ impl Entry {
     /// # Errors
     /// The file system refuses.
     pub fn write_record(&self, record: &Record) -> Result<(), Refused> {
-        let text = serde_json::to_vec(record).map_err(|e| Refused::Record { id: self.id.clone(), why: e.to_string() })?;
+        let text = serde_json::to_vec(record)
+            .map_err(|e| Refused::Record { id: self.id.clone(), why: e.to_string() })?;
         let new = self.path.join(RECORD_NEW);
         self.write(&new, &text)?;
         fs::rename(&new, self.path.join(RECORD)).map_err(refused("rename", new))

@@ -185,7 +185,9 @@ fn mutate(document: &mut Value, (number, edit): Mutation) {
             Edit::Replace(new) => new,
             _ => Value::Null,
         };
-        document.pointer_mut(&at).map(|node| *node = new);
+        if let Some(node) = document.pointer_mut(&at) {
+            *node = new;
+        }
         return;
     }
     let node = document.pointer(&at).cloned().unwrap_or_default();

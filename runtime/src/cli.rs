@@ -6,7 +6,12 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// An OCI container runtime for Linux.
 #[derive(Debug, Parser)]
-#[command(name = "ketch", disable_version_flag = true, args_override_self = true, arg_required_else_help = true)]
+#[command(
+    name = "ketch",
+    disable_version_flag = true,
+    args_override_self = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

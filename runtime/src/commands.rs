@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use libcontainer::bundle::Bundle;
 use libcontainer::container::{self, Container, Options};
 use libcontainer::error::{Error, ErrorKind};
-use libcontainer::host;
 use libcontainer::state::Store;
 
 use crate::cli::{Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
@@ -52,7 +51,9 @@ impl From<Error> for Failure {
 pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
     let store = Store::new(root(global));
     if global.systemd_cgroup {
-        return Err(Failure::new("--systemd-cgroup: ketch has no systemd cgroup driver yet; leave the flag out"));
+        return Err(Failure::new(
+            "--systemd-cgroup: ketch has no systemd cgroup driver yet; leave the flag out",
+        ));
     }
     match command {
         Command::Create(args) => create(&store, &args),
@@ -79,7 +80,7 @@ fn root(global: &Global) -> PathBuf {
     let rootless = match global.rootless {
         Rootless::True => true,
         Rootless::False => false,
-        Rootless::Auto => !host::is_privileged(),
+        Rootless::Auto => !libcontainer::is_privileged(),
     };
     let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| rootless && !dir.is_empty());
     own.map_or_else(|| PathBuf::from("/run/ketch"), |dir| Path::new(&dir).join("ketch"))
@@ -129,7 +130,8 @@ fn fault(args: &Create) -> libcontainer::fault::Fault {
 
 /// Connects to the socket that wants a terminal's master.
 pub(crate) fn connect(path: &Path) -> Result<OwnedFd, Failure> {
-    let stream = UnixStream::connect(path).map_err(|error| Failure::file("connect to console socket", path, &error))?;
+    let stream = UnixStream::connect(path)
+        .map_err(|error| Failure::file("connect to console socket", path, &error))?;
     Ok(stream.into())
 }
 
@@ -160,10 +162,12 @@ fn run_container(store: &Store, args: &Run) -> Result<i32, Failure> {
     let console = args.create.console_socket.as_deref().map(connect).transpose()?;
     if args.detach {
         let (container, program) = container::run(store, &bundle, &options(&args.create, console))?;
-        return write_pid_file(args.create.pid_file.as_deref(), program.pid()).map(|()| 0).or_else(|failure| {
-            container.delete(true)?;
-            Err(failure)
-        });
+        return write_pid_file(args.create.pid_file.as_deref(), program.pid()).map(|()| 0).or_else(
+            |failure| {
+                container.delete(true)?;
+                Err(failure)
+            },
+        );
     }
     let mut foreground = foreground::Foreground::enter(terminal && console.is_none(), args.no_subreaper)?;
     let console = console.map(Ok).or_else(|| foreground.console()).transpose()?;
@@ -177,8 +181,9 @@ fn run_container(store: &Store, args: &Run) -> Result<i32, Failure> {
 }
 
 fn kill(store: &Store, args: &Kill) -> Result<i32, Failure> {
-    let signal = signals::number(&args.signal)
-        .ok_or_else(|| Failure::new(format!("unknown signal {:?}: give a name such as TERM, or a number", args.signal)))?;
+    let signal = signals::number(&args.signal).ok_or_else(|| {
+        Failure::new(format!("unknown signal {:?}: give a name such as TERM, or a number", args.signal))
+    })?;
     Container::open(store, &args.id)?.kill(signal, args.all)?;
     Ok(0)
 }
@@ -201,7 +206,8 @@ fn plan(args: &PlanArgs) -> Result<i32, Failure> {
     let bundle = Bundle::load(&args.bundle).map_err(Error::from)?;
     let plan = container::compile(&bundle, &Options::new(&args.id))?;
     if args.steps {
-        let lines = plan.steps().into_iter().map(|step| format!("{:8} {}\n", step.code(), plan.describe(step)));
+        let lines =
+            plan.steps().into_iter().map(|step| format!("{:8} {}\n", step.code(), plan.describe(step)));
         return print(&lines.collect::<String>());
     }
     print_json(&plan)

@@ -35,8 +35,12 @@ fn attempt(store: &Store, args: Exec) -> Result<i32, Failure> {
     };
     let terminal = process.terminal().unwrap_or(false);
     let console = args.console_socket.as_deref().map(connect).transpose()?;
-    let mut options =
-        ExecOptions { preserved: args.preserve_fds, console, ignore_paused: args.ignore_paused, cgroup: args.cgroup };
+    let mut options = ExecOptions {
+        preserved: args.preserve_fds,
+        console,
+        ignore_paused: args.ignore_paused,
+        cgroup: args.cgroup,
+    };
     if args.detach {
         let program = container.exec(&process, options)?;
         return write_pid_file(args.pid_file.as_deref(), program.pid()).map(|()| 0);
@@ -137,7 +141,8 @@ fn add_capabilities(own: Option<LinuxCapabilities>, names: &[String]) -> Result<
         set.extend(&added);
         Some(set)
     };
-    let (bounding, permitted, effective) = (with(own.bounding()), with(own.permitted()), with(own.effective()));
+    let (bounding, permitted, effective) =
+        (with(own.bounding()), with(own.permitted()), with(own.effective()));
     let mut capabilities = own;
     capabilities.set_bounding(bounding).set_permitted(permitted).set_effective(effective);
     Ok(capabilities)
@@ -153,7 +158,9 @@ mod tests {
         assert_eq!(parse_user("1:2"), Some((1, Some(2))));
         assert_eq!(parse_user("01"), Some((1, None)));
         assert_eq!(parse_user("4294967294"), Some((u32::MAX - 1, None)));
-        for text in ["", ":", "1:", ":1", " 1", "0x1", "+1", "-1", "4294967295", "4294967296", "root", "1:2:3"] {
+        for text in
+            ["", ":", "1:", ":1", " 1", "0x1", "+1", "-1", "4294967295", "4294967296", "root", "1:2:3"]
+        {
             assert_eq!(parse_user(text), None, "{text}");
         }
     }

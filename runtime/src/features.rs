@@ -1,6 +1,5 @@
 //! `features`: what this runtime supports, from the tables that it works by. Spec: features.md.
 
-use libcontainer::launch::filter;
 use libcontainer::plan::namespaces::NAMESPACES;
 use libcontainer::plan::{capability, hooks, options, schedule, seccomp};
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ pub(crate) const SPEC_VERSION: &str = "1.3.0";
 
 /// The version of the library that compiles filters.
 pub(crate) fn libseccomp_version() -> String {
-    filter::library_version()
+    libcontainer::filter_library_version()
 }
 
 /// The document. It describes the runtime, not the host.
@@ -30,7 +29,7 @@ pub(crate) fn document() -> Value {
                 "enabled": true,
                 "actions": seccomp::ACTIONS,
                 "operators": seccomp::operator_names(),
-                "archs": filter::architectures(),
+                "archs": libcontainer::filter_architectures(),
                 "knownFlags": seccomp::flag_names(),
                 "supportedFlags": seccomp::flag_names(),
             },

@@ -100,7 +100,8 @@ impl Attendance {
     /// Waits for something to do: the end, a signal, input, output, room for more input.
     fn wait(&self, pidfd: BorrowedFd<'_>) -> io::Result<(bool, bool, bool, bool, bool)> {
         let stdin = io::stdin();
-        let mut fds = vec![PollFd::new(pidfd, PollFlags::POLLIN), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let mut fds =
+            vec![PollFd::new(pidfd, PollFlags::POLLIN), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         let (mut takes_input, mut has_master) = (false, false);
         if let Some(proxy) = &self.proxy {
             if let Some(master) = &proxy.master {
@@ -121,7 +122,9 @@ impl Attendance {
             Err(nix::Error::EINTR) => return Ok((false, false, false, false, false)),
             other => other?,
         };
-        let got = |i: usize, flags: PollFlags| fds.get(i).and_then(PollFd::revents).is_some_and(|r| r.intersects(flags));
+        let got = |i: usize, flags: PollFlags| {
+            fds.get(i).and_then(PollFd::revents).is_some_and(|r| r.intersects(flags))
+        };
         let any = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
         let input = takes_input && got(if has_master { 3 } else { 2 }, any);
         let (output, room) = (has_master && got(2, any), has_master && got(2, PollFlags::POLLOUT));

@@ -40,7 +40,8 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         format!("{}\n", cells.join("   ").trim_end())
     };
     rows.iter().map(line).collect()
@@ -59,12 +60,14 @@ pub(crate) fn processes(store: &Store, args: &Ps) -> Result<i32, Failure> {
         options.push("-ef");
     }
     let output = Command::new("ps").args(&options).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| Failure::new(format!("run ps(1): {error}; --format json works without it")))?;
+    let output = output
+        .map_err(|error| Failure::new(format!("run ps(1): {error}; --format json works without it")))?;
     if !output.status.success() {
         return Err(Failure::new(format!("ps: {}", String::from_utf8_lossy(&output.stderr).trim())));
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let listed = filter(&text, &pids).ok_or_else(|| Failure::new("ps prints no PID column with these options"))?;
+    let listed =
+        filter(&text, &pids).ok_or_else(|| Failure::new("ps prints no PID column with these options"))?;
     print(&listed)
 }
 

@@ -81,8 +81,7 @@ fn mounts() -> Value {
 /// One mapped id, no network or cgroup of its own, and what the kernel refuses then left out.
 fn make_rootless(document: &mut Value, user: u32, group: u32) {
     let linux = &mut document["linux"];
-    linux["namespaces"] =
-        json!([{ "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "user" }]);
+    linux["namespaces"] = json!([{ "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "user" }]);
     linux["uidMappings"] = json!([{ "containerID": 0, "hostID": user, "size": 1 }]);
     linux["gidMappings"] = json!([{ "containerID": 0, "hostID": group, "size": 1 }]);
     if let Some(linux) = linux.as_object_mut() {

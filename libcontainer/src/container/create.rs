@@ -42,7 +42,14 @@ impl Options {
     /// The usual for a container of this id.
     #[must_use]
     pub fn new(id: impl Into<String>) -> Options {
-        Options { id: id.into(), pivot: true, keyring: true, preserved: 0, console: None, fault: Fault::default() }
+        Options {
+            id: id.into(),
+            pivot: true,
+            keyring: true,
+            preserved: 0,
+            console: None,
+            fault: Fault::default(),
+        }
     }
 }
 
@@ -101,7 +108,10 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
     plan.warnings.splice(0..0, bundle.warnings.iter().cloned());
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     if !terminal && options.console.is_some() {
-        return Err(Error::new(ErrorKind::Invalid, "a console socket is given, but /process/terminal is not true"));
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "a console socket is given, but /process/terminal is not true",
+        ));
     }
     Ok(plan)
 }
@@ -114,7 +124,8 @@ fn text(path: &Path) -> Result<String, Error> {
 /// The plan of a container that exists, for its words.
 pub(super) fn recompile(container: &Container) -> Result<Plan, Error> {
     let record = &container.record;
-    let choices = Choices { id: record.id.clone(), bundle: text(&record.bundle)?, pivot: true, keyring: true };
+    let choices =
+        Choices { id: record.id.clone(), bundle: text(&record.bundle)?, pivot: true, keyring: true };
     Ok(Plan::compile(&container.config()?, &choices, &host::probe())?)
 }
 
@@ -155,21 +166,25 @@ fn make(
 ) -> Result<(Container, (Child, Channel)), Error> {
     warn(&plan.warnings);
     if plan.process.as_ref().is_some_and(|p| p.terminal.is_some()) && options.console.is_none() {
-        return Err(Error::new(ErrorKind::Invalid, "cannot allocate a terminal without a console socket; use --console-socket"));
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "cannot allocate a terminal without a console socket; use --console-socket",
+        ));
     }
     let reservation = store.reserve(&options.id)?;
     let mut record = record(bundle, plan, options);
     reservation.entry().write_config(&bundle.text)?;
     options.fault.attempt(Step::Record, || Ok(())).map_err(|failure| Error::launch(plan, &failure.into()))?;
     reservation.entry().write_record(&record)?;
-    let launched = launch_in(reservation.entry(), &record, plan, bundle, options, later).map_err(|broken| {
-        let error = Error::launch(plan, &broken);
-        if error.kind() == ErrorKind::Hook {
-            // The container is gone by now, and the specification wants these to know.
-            run_poststop(&record);
-        }
-        error
-    })?;
+    let launched =
+        launch_in(reservation.entry(), &record, plan, bundle, options, later).map_err(|broken| {
+            let error = Error::launch(plan, &broken);
+            if error.kind() == ErrorKind::Hook {
+                // The container is gone by now, and the specification wants these to know.
+                run_poststop(&record);
+            }
+            error
+        })?;
     record.process = Some(identity(launched.pid())?);
     record.cgroups = launched.cgroups();
     reservation.entry().write_record(&record)?;
@@ -203,7 +218,9 @@ fn launch_in<'a>(
     let settings = Settings {
         start_in: later.then(|| entry.fd()),
         bundle: directory.as_fd(),
-        console: console.map_err(|_| Stop { call: crate::sys::Call::Dup, errno: nix::libc::EMFILE }).at(Step::ConnectConsole)?,
+        console: console
+            .map_err(|_| Stop { call: crate::sys::Call::Dup, errno: nix::libc::EMFILE })
+            .at(Step::ConnectConsole)?,
         preserved: options.preserved,
         creating: state(Status::Creating),
         created: state(Status::Created),

@@ -49,12 +49,18 @@ impl Container {
         let Some(below) = below else { return Ok(cgroups) };
         let relative = Path::new(below.trim_start_matches('/'));
         if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
-            return Err(Error::new(ErrorKind::Invalid, format!("cgroup {below:?} is not below the container's")));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("cgroup {below:?} is not below the container's"),
+            ));
         }
         for (_, path) in &mut cgroups {
             path.push(relative);
             if !path.is_dir() {
-                return Err(Error::new(ErrorKind::Invalid, format!("cgroup {} does not exist", path.display())));
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("cgroup {} does not exist", path.display()),
+                ));
             }
         }
         Ok(cgroups)
@@ -70,10 +76,16 @@ impl Container {
             Status::Created | Status::Running => {}
             Status::Paused if options.ignore_paused => {}
             Status::Paused => {
-                return Err(Error::new(ErrorKind::State, "cannot exec in a paused container (use --ignore-paused to override)"));
+                return Err(Error::new(
+                    ErrorKind::State,
+                    "cannot exec in a paused container (use --ignore-paused to override)",
+                ));
             }
             Status::Creating | Status::Stopped => {
-                return Err(Error::new(ErrorKind::State, "cannot exec in a container that is not running: container not running"));
+                return Err(Error::new(
+                    ErrorKind::State,
+                    "cannot exec in a container that is not running: container not running",
+                ));
             }
         }
         let spec: Spec = self.config()?;
@@ -81,7 +93,8 @@ impl Container {
         let plan = Plan::compile_exec(&spec, process, &facts)?;
         let terminal = plan.process.terminal.is_some();
         if terminal != options.console.is_some() {
-            let message = if terminal { "a terminal needs a console socket" } else { "a console socket needs --tty" };
+            let message =
+                if terminal { "a terminal needs a console socket" } else { "a console socket needs --tty" };
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let exited = || Error::new(ErrorKind::State, "container not running: it has exited");

@@ -13,30 +13,30 @@ use crate::sys::{creds, fs, process};
 
 /// The way into the namespaces, with the descriptors it takes.
 #[derive(Debug)]
-pub struct Entering<'a> {
+pub(crate) struct Entering<'a> {
     /// What was decided.
-    pub entry: &'a Entry,
+    pub(crate) entry: &'a Entry,
     /// Namespaces to join, one for each of `entry.join`.
-    pub joins: Vec<OwnedFd>,
+    pub(crate) joins: Vec<OwnedFd>,
     /// A container to join as a whole.
-    pub target: Option<Target>,
+    pub(crate) target: Option<Target>,
     /// `tasks` files of version 1 cgroups to move into.
-    pub tasks: Vec<KernelString>,
+    pub(crate) tasks: Vec<KernelString>,
     /// The runtime has to finish something first: id maps of a cloned user namespace, or cgroups.
-    pub waits: bool,
+    pub(crate) waits: bool,
     /// Root exists in the user namespace.
-    pub become_root: bool,
+    pub(crate) become_root: bool,
     /// A new network namespace needs its loopback device brought up.
-    pub loopback: bool,
+    pub(crate) loopback: bool,
 }
 
 /// A running process whose namespaces are joined.
 #[derive(Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// The process.
-    pub pidfd: OwnedFd,
+    pub(crate) pidfd: OwnedFd,
     /// Which of its namespaces, as flags of setns(2).
-    pub flags: i32,
+    pub(crate) flags: i32,
 }
 
 impl Entering<'_> {
@@ -123,4 +123,3 @@ fn write_offsets(orders: &Orders<'_>) -> Result<(), Failure> {
     }
     Ok(())
 }
-

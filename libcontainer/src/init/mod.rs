@@ -17,36 +17,36 @@ use crate::plan::step::Step;
 use crate::sys::fs::{self, Proc};
 use crate::sys::{Stop, process as sys_process, signal};
 
-pub use enter::{Entering, Target};
-pub use process::{Filter, Program};
-pub use rootfs::Build;
+pub(crate) use enter::{Entering, Target};
+pub(crate) use process::{Filter, Program};
+pub(crate) use rootfs::Build;
 
 /// All that the container's process has and does, made ready by the runtime.
 #[derive(Debug)]
-pub struct Orders<'a> {
+pub(crate) struct Orders<'a> {
     /// The conversation with the runtime.
-    pub channel: Channel,
+    pub(crate) channel: Channel,
     /// The host's procfs.
-    pub proc: Proc,
+    pub(crate) proc: Proc,
     /// The way into the namespaces.
-    pub enter: Entering<'a>,
+    pub(crate) enter: Entering<'a>,
     /// The container to build; nothing when a process joins one that exists.
-    pub build: Option<Build<'a>>,
+    pub(crate) build: Option<Build<'a>>,
     /// The program to run.
-    pub program: Option<Program<'a>>,
+    pub(crate) program: Option<Program<'a>>,
     /// What tells the process to go on.
-    pub start: Start,
+    pub(crate) start: Start,
     /// How many descriptors from 3 on are the program's.
-    pub preserved: u32,
+    pub(crate) preserved: u32,
     /// A step that is to fail, for tests.
-    pub fault: Fault,
+    pub(crate) fault: Fault,
     /// Descriptors that are kept from the beginning; sorted. See [`Orders::keep`].
-    pub keep: Vec<RawFd>,
+    pub(crate) keep: Vec<RawFd>,
 }
 
 /// What tells the container's process to run its program.
 #[derive(Debug)]
-pub enum Start {
+pub(crate) enum Start {
     /// The runtime that made it, right away.
     Runtime,
     /// Whoever connects to this listening socket.
@@ -56,7 +56,7 @@ pub enum Start {
 impl Orders<'_> {
     /// Lists the descriptors that the process needs, so that it can close all others, such as the runtime's
     /// locks and its end of the channel. Allocates: called before the clone.
-    pub fn list_descriptors(&mut self) {
+    pub(crate) fn list_descriptors(&mut self) {
         let mut keep = vec![self.channel.fd().as_raw_fd(), self.proc.raw()];
         keep.extend((3..).take(self.preserved as usize));
         keep.extend(self.enter.descriptors());
@@ -72,7 +72,7 @@ impl Orders<'_> {
 }
 
 /// Runs the container's process; returns its exit status if its program could not be executed.
-pub fn run(orders: &mut Orders<'_>) -> i32 {
+pub(crate) fn run(orders: &mut Orders<'_>) -> i32 {
     if let Err(failure) = arrive(orders) {
         return give_up(&orders.channel, failure);
     }
@@ -145,10 +145,12 @@ fn await_start(orders: &Orders<'_>) -> Result<Option<Channel>, Failure> {
 /// Runs the last hooks and the program. The connection closes by itself when that has worked.
 fn start(orders: &mut Orders<'_>, connection: Option<&Channel>) -> i32 {
     let (build, fault) = (&mut orders.build, orders.fault);
-    let hooks = build.as_mut().map(|build| (build.start_container.as_mut_slice(), &build.state));
+    let hooks = build.as_mut().map(|build| (build.start_container.as_mut_slice(), &build.start_state));
     let failure = match &mut orders.program {
         Some(program) => process::execute(program, hooks, orders.preserved, fault),
-        None => Failure { step: Step::Exec, stop: Stop::new(crate::sys::Call::Execve, nix::errno::Errno::EINVAL) },
+        None => {
+            Failure { step: Step::Exec, stop: Stop::new(crate::sys::Call::Execve, nix::errno::Errno::EINVAL) }
+        }
     };
     give_up(connection.unwrap_or(&orders.channel), failure)
 }

@@ -8,9 +8,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::hooks::{Program as Hook, StateText};
 use crate::channel::{At, Failure};
 use crate::fault::Fault;
+use crate::hooks::{Program as Hook, StateText};
 use crate::path::PATH_MAX;
 use crate::plan::process::{Capabilities, Process, Terminal};
 use crate::plan::step::Step;
@@ -24,30 +24,30 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// A program, ready to be executed.
 #[derive(Debug)]
-pub struct Program<'a> {
+pub(crate) struct Program<'a> {
     /// What was decided.
-    pub process: &'a Process,
+    pub(crate) process: &'a Process,
     /// Its arguments.
-    pub args: Strings<'a>,
+    pub(crate) args: Strings<'a>,
     /// Its environment.
-    pub env: Strings<'a>,
+    pub(crate) env: Strings<'a>,
     /// Its system call filter.
-    pub filter: Option<Filter>,
+    pub(crate) filter: Option<Filter>,
     /// Where the terminal's master is sent.
-    pub console: Option<OwnedFd>,
+    pub(crate) console: Option<OwnedFd>,
     /// Room for `HOME=` and a directory, looked up in the container.
-    pub home: Box<[u8; PATH_MAX]>,
+    pub(crate) home: Box<[u8; PATH_MAX]>,
     /// Which of the programs to try is the one, once it has been looked up.
-    pub found: usize,
+    pub(crate) found: usize,
 }
 
 /// A system call filter as the kernel takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// The program.
-    pub instructions: Vec<Instruction>,
+    pub(crate) instructions: Vec<Instruction>,
     /// `SECCOMP_FILTER_FLAG_` bits.
-    pub flags: u32,
+    pub(crate) flags: u32,
 }
 
 impl Program<'_> {
@@ -57,7 +57,12 @@ impl Program<'_> {
 }
 
 /// Sets everything up to the point where only `start` is missing.
-pub(super) fn prepare(program: &mut Program<'_>, proc: &Proc, own: bool, fault: Fault) -> Result<(), Failure> {
+pub(super) fn prepare(
+    program: &mut Program<'_>,
+    proc: &Proc,
+    own: bool,
+    fault: Fault,
+) -> Result<(), Failure> {
     let plan = program.process;
     let root = fs::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0).map(Root::new).at(Step::Cwd)?;
     process::setsid().at(Step::Console)?;
@@ -206,9 +211,8 @@ fn check_cwd() -> Result<(), Stop> {
 
 fn set_label(plan: &Process, proc: &Proc, fault: Fault) -> Result<(), Failure> {
     match &plan.label {
-        Some(label) => fault.attempt(Step::Label, || {
-            proc.write(label.file.as_c_str(), label.value.as_c_str().to_bytes())
-        }),
+        Some(label) => fault
+            .attempt(Step::Label, || proc.write(label.file.as_c_str(), label.value.as_c_str().to_bytes())),
         None => Ok(()),
     }
 }

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::hooks::{Program as Hook, StateText};
 use crate::channel::Failure;
 use crate::fault::Fault;
+use crate::hooks::{Program as Hook, StateText};
 use crate::path::{PATH_MAX, RootPath};
 use crate::plan::devices::{Device, Link};
 use crate::plan::mounts::{Attributes, Mount, Rootfs, TreeHierarchy, What};
@@ -20,23 +20,23 @@ use crate::sys::{Call, Root, Stop, process};
 
 /// The container to build, with the descriptors it takes.
 #[derive(Debug)]
-pub struct Build<'a> {
+pub(crate) struct Build<'a> {
     /// The file system, as decided.
-    pub rootfs: &'a Rootfs,
+    pub(crate) rootfs: &'a Rootfs,
     /// Host name and kernel parameters.
-    pub kernel: &'a Kernel,
+    pub(crate) kernel: &'a Kernel,
     /// For each mount its source, if the runtime has opened it.
-    pub sources: Vec<Option<OwnedFd>>,
+    pub(crate) sources: Vec<Option<OwnedFd>>,
     /// The runtime waits for the environment, to run hooks.
-    pub announce: bool,
+    pub(crate) announce: bool,
     /// Hooks to run before the root is changed.
-    pub create_container: Vec<Hook<'a>>,
+    pub(crate) create_container: Vec<Hook<'a>>,
     /// Hooks to run before the program.
-    pub start_container: Vec<Hook<'a>>,
-    /// The container's state for hooks that run before and after `start`; the status differs.
-    pub state: StateText,
-    /// As `state`, for startContainer hooks.
-    pub start_state: StateText,
+    pub(crate) start_container: Vec<Hook<'a>>,
+    /// The container's state for createContainer hooks.
+    pub(crate) state: StateText,
+    /// The container's state for startContainer hooks: it is created by then.
+    pub(crate) start_state: StateText,
 }
 
 impl Build<'_> {
@@ -254,7 +254,11 @@ fn bind_device(root: &Root, device: &Device) -> Result<(), Stop> {
 fn check_device(node: BorrowedFd<'_>, device: &Device) -> Result<(), Stop> {
     let kind = fs::kind(node)?;
     let same_number = device.kind == libc::S_IFIFO || kind.device == (device.major, device.minor);
-    if kind.format() == device.kind && same_number { Ok(()) } else { Err(Stop::new(Call::Mknod, Errno::EEXIST)) }
+    if kind.format() == device.kind && same_number {
+        Ok(())
+    } else {
+        Err(Stop::new(Call::Mknod, Errno::EEXIST))
+    }
 }
 
 fn make_link(root: &Root, link: &Link) -> Result<(), Stop> {

@@ -21,7 +21,7 @@ use crate::sys::{Call, Stop, process};
 
 /// The cgroups of a container that is being made; they go again unless they are kept.
 #[derive(Debug)]
-pub struct Group<'a> {
+pub(crate) struct Group<'a> {
     plan: &'a Cgroup,
     /// One for each hierarchy of the plan, once it is made.
     made: Vec<Option<CgroupDirectory>>,
@@ -31,7 +31,7 @@ pub struct Group<'a> {
 impl<'a> Group<'a> {
     /// No directories yet.
     #[must_use]
-    pub fn new(plan: &'a Cgroup, fault: Fault) -> Group<'a> {
+    pub(crate) fn new(plan: &'a Cgroup, fault: Fault) -> Group<'a> {
         Group { plan, made: plan.hierarchies.iter().map(|_| None).collect(), fault }
     }
 
@@ -39,9 +39,9 @@ impl<'a> Group<'a> {
     ///
     /// # Errors
     /// The kernel refuses, or the cgroup has processes already.
-    pub fn make(&mut self, version: CgroupVersion) -> Result<(), Failure> {
+    pub(crate) fn make(&mut self, version: CgroupVersion) -> Result<(), Failure> {
         for (i, hierarchy) in self.plan.hierarchies.iter().enumerate() {
-            if hierarchy.version != version {
+            if hierarchy.version != version || self.made[i].is_some() {
                 continue;
             }
             let step = Step::CgroupCreate(u16::try_from(i).unwrap_or(u16::MAX));
@@ -60,7 +60,7 @@ impl<'a> Group<'a> {
     ///
     /// # Errors
     /// The kernel refuses one.
-    pub fn limit(&self) -> Result<(), Failure> {
+    pub(crate) fn limit(&self) -> Result<(), Failure> {
         for (write, i) in self.plan.writes.iter().zip(0..) {
             let Some(Some(directory)) = self.made.get(usize::from(write.hierarchy)) else { continue };
             let path = directory.path.join(&write.file);
@@ -76,39 +76,45 @@ impl<'a> Group<'a> {
     ///
     /// # Errors
     /// It cannot be opened.
-    pub fn unified(&self) -> Result<Option<OwnedFd>, Stop> {
+    pub(crate) fn unified(&self) -> Result<Option<OwnedFd>, Stop> {
         let unified = self.made.iter().flatten().find(|made| made.version == CgroupVersion::V2);
         unified.map(|made| open_directory(&made.path)).transpose()
     }
 
-    /// The files by which a process moves itself into the version 1 directories that are going to be made.
+    /// The files by which a process moves itself into the version 1 directories. They are going to be made,
+    /// unless the container may have to do without.
     #[must_use]
-    pub fn tasks(plan: &Cgroup) -> Vec<KernelString> {
-        let legacy = plan.hierarchies.iter().enumerate().filter(|(_, h)| h.version == CgroupVersion::V1);
-        legacy.filter_map(|(i, _)| KernelString::path(&format!("{}/tasks", plan.directory(i))).ok()).collect()
+    pub(crate) fn tasks(&self) -> Vec<KernelString> {
+        let hierarchies = self.plan.hierarchies.iter().zip(&self.made).enumerate();
+        let legacy = hierarchies.filter(|(_, (hierarchy, made))| {
+            hierarchy.version == CgroupVersion::V1 && (made.is_some() || !self.plan.optional)
+        });
+        legacy
+            .filter_map(|(i, _)| KernelString::path(&format!("{}/tasks", self.plan.directory(i))).ok())
+            .collect()
     }
 
     /// The directories that are going to be made for `plan`, to be remembered before they are.
     #[must_use]
-    pub fn directories(plan: &Cgroup) -> Vec<CgroupDirectory> {
+    pub(crate) fn directories(plan: &Cgroup) -> Vec<CgroupDirectory> {
         let each = plan.hierarchies.iter().enumerate();
         each.map(|(i, hierarchy)| planned(hierarchy, PathBuf::from(plan.directory(i)))).collect()
     }
 
     /// The directories that have been made.
     #[must_use]
-    pub fn made(&self) -> Vec<CgroupDirectory> {
+    pub(crate) fn made(&self) -> Vec<CgroupDirectory> {
         self.made.iter().flatten().cloned().collect()
     }
 
     /// Keeps the directories.
-    pub fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         self.made.clear();
     }
 
     /// How the memory limit was hit, if it was: the limit and the most that was used, in bytes.
     #[must_use]
-    pub fn out_of_memory(&self) -> Option<(String, String)> {
+    pub(crate) fn out_of_memory(&self) -> Option<(String, String)> {
         self.made.iter().flatten().find_map(out_of_memory)
     }
 }
@@ -176,7 +182,8 @@ fn make_directory(hierarchy: &Hierarchy, path: &Path) -> Result<CgroupDirectory,
 }
 
 fn planned(hierarchy: &Hierarchy, path: PathBuf) -> CgroupDirectory {
-    let freezer = hierarchy.version == CgroupVersion::V2 || hierarchy.controllers.iter().any(|c| c == "freezer");
+    let freezer =
+        hierarchy.version == CgroupVersion::V2 || hierarchy.controllers.iter().any(|c| c == "freezer");
     CgroupDirectory { version: hierarchy.version, path, parents: 0, freezer }
 }
 
@@ -195,7 +202,11 @@ fn enable_controllers(directory: &Path, controllers: &[String]) {
 
 /// Processes that are there already would get the limits, and be killed with the container.
 fn check_unused(directory: &Path) -> Result<(), Stop> {
-    if read(directory.join("cgroup.procs"))?.is_empty() { Ok(()) } else { Err(Stop::new(Call::Mkdir, Errno::EBUSY)) }
+    if read(directory.join("cgroup.procs"))?.is_empty() {
+        Ok(())
+    } else {
+        Err(Stop::new(Call::Mkdir, Errno::EBUSY))
+    }
 }
 
 /// A process that is born frozen would never answer.
@@ -223,7 +234,8 @@ fn out_of_memory(directory: &CgroupDirectory) -> Option<(String, String)> {
     };
     let events = read(directory.path.join(events)).ok()?;
     let killed = events.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
-    let value = |file| read(directory.path.join(file)).map_or_else(|_| "?".into(), |text| text.trim().to_owned());
+    let value =
+        |file| read(directory.path.join(file)).map_or_else(|_| "?".into(), |text| text.trim().to_owned());
     (killed != "0").then(|| (value(limit), value(peak)))
 }
 
@@ -231,7 +243,7 @@ fn out_of_memory(directory: &CgroupDirectory) -> Option<(String, String)> {
 ///
 /// # Errors
 /// The directory cannot be read; that it is gone means there are none.
-pub fn processes(directory: &Path) -> Result<Vec<i32>, Stop> {
+pub(crate) fn processes(directory: &Path) -> Result<Vec<i32>, Stop> {
     let mut pids = Vec::new();
     let mut directories = vec![directory.to_owned()];
     while let Some(next) = directories.pop() {
@@ -255,7 +267,7 @@ fn children(directory: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// The cgroup cannot be read, or the signal is none.
-pub fn signal_all(directories: &[CgroupDirectory], signal: i32) -> Result<(), Stop> {
+pub(crate) fn signal_all(directories: &[CgroupDirectory], signal: i32) -> Result<(), Stop> {
     let unified = directories.iter().find(|d| d.version == CgroupVersion::V2);
     if let (Some(directory), libc::SIGKILL) = (unified, signal) {
         // Linux < 5.14 has no cgroup.kill: signal each.
@@ -264,13 +276,15 @@ pub fn signal_all(directories: &[CgroupDirectory], signal: i32) -> Result<(), St
             other => return other,
         }
     }
-    let Some(directory) = unified.or_else(|| directories.iter().find(|d| d.freezer)).or(directories.first()) else {
+    let Some(directory) = unified.or_else(|| directories.iter().find(|d| d.freezer)).or(directories.first())
+    else {
         return Ok(());
     };
     let mut seen = Vec::new();
     // Until no new ones turn up: a process may fork while the list is read.
     loop {
-        let new: Vec<i32> = processes(&directory.path)?.into_iter().filter(|pid| !seen.contains(pid)).collect();
+        let new: Vec<i32> =
+            processes(&directory.path)?.into_iter().filter(|pid| !seen.contains(pid)).collect();
         if new.is_empty() {
             return Ok(());
         }
@@ -286,7 +300,7 @@ pub fn signal_all(directories: &[CgroupDirectory], signal: i32) -> Result<(), St
 
 /// The container's cgroup is frozen, by whichever interface.
 #[must_use]
-pub fn is_frozen(directories: &[CgroupDirectory]) -> bool {
+pub(crate) fn is_frozen(directories: &[CgroupDirectory]) -> bool {
     directories.iter().filter(|d| d.freezer).any(|directory| {
         let file = if directory.version == CgroupVersion::V2 { "cgroup.freeze" } else { "freezer.state" };
         let state = read(directory.path.join(file)).unwrap_or_default();
@@ -295,7 +309,7 @@ pub fn is_frozen(directories: &[CgroupDirectory]) -> bool {
 }
 
 /// Lets the processes of a version 1 freezer run, so that they can die; version 2 kills frozen ones.
-pub fn thaw(directories: &[CgroupDirectory]) {
+pub(crate) fn thaw(directories: &[CgroupDirectory]) {
     for directory in directories.iter().filter(|d| d.freezer && d.version == CgroupVersion::V1) {
         // Without it, the wait for the processes ends in an error that names them.
         let _gone = write_value(&directory.path.join("freezer.state"), "THAWED");
@@ -305,13 +319,13 @@ pub fn thaw(directories: &[CgroupDirectory]) {
 /// What keeps a cgroup from being removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cgroup {}: {stop}{}", path.display(), survivors(pids))]
-pub struct Busy {
+pub(crate) struct Busy {
     /// The directory.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Why the kernel refuses.
-    pub stop: Stop,
+    pub(crate) stop: Stop,
     /// Processes in it.
-    pub pids: Vec<i32>,
+    pub(crate) pids: Vec<i32>,
 }
 
 fn survivors(pids: &[i32]) -> String {
@@ -322,7 +336,7 @@ fn survivors(pids: &[i32]) -> String {
 ///
 /// # Errors
 /// They are not gone within `limit`.
-pub fn remove(directory: &CgroupDirectory, limit: Duration) -> Result<(), Busy> {
+pub(crate) fn remove(directory: &CgroupDirectory, limit: Duration) -> Result<(), Busy> {
     let deadline = Instant::now() + limit;
     let path = &directory.path;
     let busy = |stop| Busy { path: path.clone(), stop, pids: processes(path).unwrap_or_default() };
@@ -377,7 +391,9 @@ fn await_empty(directory: &CgroupDirectory, deadline: Instant) -> Result<(), Sto
     match events {
         Ok(file) => {
             let populated = io::read_to_string(&file).is_ok_and(|text| text.contains("populated 1"));
-            if populated { process::ready(file.as_fd(), PollFlags::POLLPRI, left)?; }
+            if populated {
+                process::ready(file.as_fd(), PollFlags::POLLPRI, left)?;
+            }
             Ok(())
         }
         // Version 1, where the last reference goes a moment after the process.

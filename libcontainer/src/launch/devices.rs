@@ -117,7 +117,13 @@ mod tests {
         }
     }
 
-    fn rule(allow: bool, kind: Option<DeviceKind>, major: Option<u32>, minor: Option<u32>, access: u8) -> DeviceRule {
+    fn rule(
+        allow: bool,
+        kind: Option<DeviceKind>,
+        major: Option<u32>,
+        minor: Option<u32>,
+        access: u8,
+    ) -> DeviceRule {
         DeviceRule { allow, kind, major, minor, access: Access(access) }
     }
 

@@ -18,7 +18,7 @@ use crate::sys::{Call, Stop, fs};
 ///
 /// # Errors
 /// libseccomp refuses: an architecture or a combination of rules that it does not know.
-pub fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
+pub(crate) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
     let mut context = context(plan).map_err(|_| Stop::new(Call::Seccomp, Errno::EINVAL))?;
     let instructions = export(&mut context)?;
     Ok(Filter { instructions, flags: plan.flags })

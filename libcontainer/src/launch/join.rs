@@ -22,32 +22,32 @@ use crate::sys::{Call, Stop};
 
 /// A program to run in a container.
 #[derive(Debug)]
-pub struct Joining<'a> {
+pub(crate) struct Joining<'a> {
     /// The container's first process.
-    pub target: OwnedFd,
+    pub(crate) target: OwnedFd,
     /// Its namespaces that are not the runtime's, as flags of setns(2).
-    pub namespaces: i32,
+    pub(crate) namespaces: i32,
     /// The runtime may enter the pid namespace itself, being root on the host.
-    pub privileged: bool,
+    pub(crate) privileged: bool,
     /// The cgroup directories that the process goes into.
-    pub cgroups: Vec<(CgroupVersion, PathBuf)>,
+    pub(crate) cgroups: Vec<(CgroupVersion, PathBuf)>,
     /// The program.
-    pub process: &'a Process,
+    pub(crate) process: &'a Process,
     /// The container's system call filter.
-    pub seccomp: Option<&'a Seccomp>,
+    pub(crate) seccomp: Option<&'a Seccomp>,
     /// Root exists in the container's user namespace.
-    pub become_root: bool,
+    pub(crate) become_root: bool,
     /// Where the terminal's master is sent.
-    pub console: Option<OwnedFd>,
+    pub(crate) console: Option<OwnedFd>,
     /// How many descriptors from 3 on are the program's.
-    pub preserved: u32,
+    pub(crate) preserved: u32,
 }
 
 /// Runs the program; it is being executed when this returns.
 ///
 /// # Errors
 /// The step that failed; the process is gone again.
-pub fn join(joining: Joining<'_>) -> Result<Child, Broken> {
+pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
     let (channel, theirs) = Channel::pair().at(Step::Channel)?;
     let unified = unified_directory(&joining)?;
     let pid_flag = Namespace::Pid.flag();
@@ -55,7 +55,8 @@ pub fn join(joining: Joining<'_>) -> Result<Child, Broken> {
     // The pid namespace takes effect for children: the runtime enters it if it may, and comes back.
     let step_in = enters_pid && joining.privileged;
     let entry = Entry { refork: enters_pid && !step_in, ..Entry::default() };
-    let inside = step_in.then(|| Inside::enter(joining.target.as_fd(), pid_flag)).transpose().at(Step::Join(0))?;
+    let inside =
+        step_in.then(|| Inside::enter(joining.target.as_fd(), pid_flag)).transpose().at(Step::Join(0))?;
     let flags = if step_in { joining.namespaces & !pid_flag } else { joining.namespaces };
     let target = init::Target { pidfd: joining.target, flags };
     let filter = joining.seccomp.map(super::filter::compile).transpose().at(Step::CompileFilter)?;

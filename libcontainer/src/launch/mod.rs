@@ -1,9 +1,9 @@
 //! Prepares what a plan needs, makes the container's process, and talks to it until the container exists.
 //! Runs in the runtime's process.
 
-pub mod cgroup;
+pub(crate) mod cgroup;
 mod devices;
-pub mod filter;
+pub(crate) mod filter;
 mod idmap;
 mod join;
 
@@ -26,49 +26,47 @@ use crate::plan::step::Step;
 use crate::state::CgroupDirectory;
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::mount::{self, Change};
-use crate::sys::process::{self, Child, Exit, Leash, Strings};
+use crate::sys::process::{self, Child, Leash, Strings};
 use crate::sys::{Call, Stop, socket};
 
 use cgroup::Group;
-pub use join::{Joining, join};
+pub(crate) use join::{Joining, join};
 
 /// What a launch needs beside the plan.
 #[derive(Debug)]
-pub struct Settings<'a> {
+pub(crate) struct Settings<'a> {
     /// The container's directory in the store: where the start socket is made, unless the program runs at once.
-    pub start_in: Option<BorrowedFd<'a>>,
+    pub(crate) start_in: Option<BorrowedFd<'a>>,
     /// The bundle, in which hooks of the runtime's namespaces run.
-    pub bundle: BorrowedFd<'a>,
+    pub(crate) bundle: BorrowedFd<'a>,
     /// Where the terminal's master is sent.
-    pub console: Option<OwnedFd>,
+    pub(crate) console: Option<OwnedFd>,
     /// How many descriptors from 3 on are the program's.
-    pub preserved: u32,
+    pub(crate) preserved: u32,
     /// The state while it is being created.
-    pub creating: StateText,
+    pub(crate) creating: StateText,
     /// The state once it is created.
-    pub created: StateText,
+    pub(crate) created: StateText,
     /// A step that is to fail, for tests.
-    pub fault: Fault,
+    pub(crate) fault: Fault,
 }
 
 /// Why a launch failed.
 #[derive(Debug)]
-pub struct Broken {
+pub(crate) struct Broken {
     /// The step, and what stopped it.
-    pub failure: Failure,
+    pub(crate) failure: Failure,
     /// What else is known.
-    pub because: Because,
+    pub(crate) because: Because,
 }
 
 /// What is known beside the errno.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Because {
+pub(crate) enum Because {
     /// Nothing.
     Unknown,
     /// The end of what a hook printed.
     Said(String),
-    /// The container's process ended, like this.
-    Died(Exit),
     /// The container's memory limit was hit: the limit and the most that was used.
     OutOfMemory(String, String),
 }
@@ -81,7 +79,7 @@ impl From<Failure> for Broken {
 
 /// A container's process that is ready to start, and its cgroups. Both go again unless they are kept.
 #[derive(Debug)]
-pub struct Launched<'a> {
+pub(crate) struct Launched<'a> {
     // Dropped in this order: a cgroup can be removed when the process is gone.
     leash: Leash,
     group: Group<'a>,
@@ -91,7 +89,7 @@ pub struct Launched<'a> {
 impl<'a> Launched<'a> {
     /// The process.
     #[must_use]
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.leash.child().map_or(0, |child| child.pid)
     }
 
@@ -99,7 +97,7 @@ impl<'a> Launched<'a> {
     ///
     /// # Errors
     /// It is gone.
-    pub fn commit(self) -> Result<(Child, Channel), Failure> {
+    pub(crate) fn commit(self) -> Result<(Child, Channel), Failure> {
         self.channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
         let gone = Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::ESRCH } };
         let child = self.leash.release().ok_or(gone)?;
@@ -109,7 +107,7 @@ impl<'a> Launched<'a> {
 
     /// The cgroup directories, to be remembered: `delete` removes them.
     #[must_use]
-    pub fn cgroups(&self) -> Vec<CgroupDirectory> {
+    pub(crate) fn cgroups(&self) -> Vec<CgroupDirectory> {
         self.group.made()
     }
 }
@@ -118,26 +116,36 @@ impl<'a> Launched<'a> {
 ///
 /// # Errors
 /// The step that failed. Nothing is left of what was made.
-pub fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launched<'a>, Broken> {
+pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launched<'a>, Broken> {
     let fault = settings.fault;
     let (channel, theirs) = Channel::pair().at(Step::Channel)?;
-    let mut orders = prepare(plan, &settings, theirs)?;
     let mut group = Group::new(&plan.cgroup, fault);
     group.make(CgroupVersion::V2)?;
+    if plan.cgroup.optional {
+        // Only what could be made can be joined; otherwise the making waits until the child works beside us.
+        group.make(CgroupVersion::V1)?;
+    }
+    let mut orders = prepare(plan, &settings, group.tasks(), theirs)?;
+    let waits = orders.enter.waits;
     orders.list_descriptors();
     let child = fault.attempt(Step::Clone, || spawn(&plan.entry, &group, &mut orders))?;
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
     let mut launched = Launched { leash: Leash::new(child), group, channel };
-    let environment = Conversation { plan, settings: &settings, reforked: false };
-    match environment.hold(&mut launched) {
+    let conversation = Conversation { plan, settings: &settings, waits, reforked: false };
+    match conversation.hold(&mut launched) {
         Ok(()) => Ok(launched),
         Err(broken) => Err(explain(broken, &launched)),
     }
 }
 
 /// Turns what the plan needs into descriptors and bytes.
-fn prepare<'a>(plan: &'a Plan, settings: &Settings<'_>, channel: Channel) -> Result<Orders<'a>, Failure> {
+fn prepare<'a>(
+    plan: &'a Plan,
+    settings: &Settings<'_>,
+    tasks: Vec<KernelString>,
+    channel: Channel,
+) -> Result<Orders<'a>, Failure> {
     let fault = settings.fault;
     let proc = Proc::open().at(Step::Channel)?;
     let joins = open_namespaces(&plan.entry, fault)?;
@@ -153,7 +161,6 @@ fn prepare<'a>(plan: &'a Plan, settings: &Settings<'_>, channel: Channel) -> Res
         }
         None => Start::Runtime,
     };
-    let tasks = Group::tasks(&plan.cgroup);
     let enter = Entering {
         entry: &plan.entry,
         joins,
@@ -178,10 +185,16 @@ fn prepare<'a>(plan: &'a Plan, settings: &Settings<'_>, channel: Channel) -> Res
     Ok(Orders { channel, proc, enter, build, program, start, preserved, fault, keep: Vec::new() })
 }
 
-fn program<'a>(process: &'a Process, plan: &'a Plan, settings: &Settings<'_>) -> Result<Program<'a>, Failure> {
-    let filter = plan.seccomp.as_ref().map(|s| settings.fault.attempt(Step::CompileFilter, || filter::compile(s)));
+fn program<'a>(
+    process: &'a Process,
+    plan: &'a Plan,
+    settings: &Settings<'_>,
+) -> Result<Program<'a>, Failure> {
+    let filter =
+        plan.seccomp.as_ref().map(|s| settings.fault.attempt(Step::CompileFilter, || filter::compile(s)));
     let console = settings.console.as_ref().map(OwnedFd::try_clone).transpose();
-    let console = console.map_err(|_| Stop { call: Call::Dup, errno: libc::EMFILE }).at(Step::ConnectConsole)?;
+    let console =
+        console.map_err(|_| Stop { call: Call::Dup, errno: libc::EMFILE }).at(Step::ConnectConsole)?;
     Ok(ready_program(process, filter.transpose()?, console))
 }
 
@@ -281,6 +294,8 @@ impl Drop for Inside {
 struct Conversation<'a, 's> {
     plan: &'a Plan,
     settings: &'s Settings<'s>,
+    /// The process waits for its cgroups or its ids.
+    waits: bool,
     reforked: bool,
 }
 
@@ -293,8 +308,11 @@ impl Conversation<'_, '_> {
         if let (Some(maps), true) = (&plan.ids.maps, plan.entry.clone.contains(Namespace::User)) {
             fault.attempt(Step::MapIds, || idmap::write(launched.pid(), maps))?;
         }
-        if !Group::tasks(&plan.cgroup).is_empty() || plan.entry.clone.contains(Namespace::User) {
-            launched.channel.send(Message::Go(Milestone::Cgroup)).or_else(|stop| self.silence(launched, stop))?;
+        if self.waits {
+            launched
+                .channel
+                .send(Message::Go(Milestone::Cgroup))
+                .or_else(|stop| self.silence(launched, stop))?;
         }
         if !plan.cgroup.devices.is_empty() {
             fault.attempt(Step::DeviceProgram, || attach_program(plan, &launched.group))?;
@@ -345,9 +363,11 @@ impl Conversation<'_, '_> {
             for i in (0..).take(hooks.len()) {
                 settings.fault.attempt(step(i), || Ok(()))?;
             }
-            hooks::run_all(hooks, settings.bundle, &settings.creating, launched.pid()).map_err(|failed| Broken {
-                failure: Failure { step: step(failed.index), stop: failed.stop },
-                because: Because::Said(failed.output),
+            hooks::run_all(hooks, settings.bundle, &settings.creating, launched.pid()).map_err(|failed| {
+                Broken {
+                    failure: Failure { step: step(failed.index), stop: failed.stop },
+                    because: Because::Said(failed.output),
+                }
             })
         };
         run(&plan.hooks.prestart, Step::Prestart)?;

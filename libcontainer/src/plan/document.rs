@@ -106,12 +106,14 @@ fn missing_because_removed(says: &str, at: &str, removed: &[String]) -> bool {
         return false;
     };
     let field = format!("{at}/{}", pointer_token(field));
-    removed.iter().any(|r| *r == field)
+    removed.contains(&field)
 }
 
 /// What is wrong with a neighbour that stands in for an element is wrong, and said, at the neighbour's own place.
 fn in_stand_in(at: &str, removed: &[String]) -> bool {
-    removed.iter().any(|r| at.strip_prefix(r.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    removed
+        .iter()
+        .any(|r| at.strip_prefix(r.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 fn pointer(path: &Path) -> String {
@@ -150,7 +152,10 @@ fn remove_element(document: &mut Value, list: &str, at: &str) -> bool {
         return false;
     }
     // A neighbour that reads well stands in, where there is one.
-    let stand_in = (0..elements.len()).filter(|i| *i != index).map(|i| elements[i].clone()).find(|e| *e != elements[index]);
+    let stand_in = (0..elements.len())
+        .filter(|i| *i != index)
+        .map(|i| elements[i].clone())
+        .find(|e| *e != elements[index]);
     match stand_in {
         Some(neighbour) => elements[index] = neighbour,
         None => elements.clear(),
@@ -177,7 +182,14 @@ mod tests {
         });
         assert_eq!(
             places(document),
-            ["/hostname", "/linux/namespaces/1/type", "/mounts/1/destination", "/mounts/2/options", "/ociVersion", "/root/readonly"]
+            [
+                "/hostname",
+                "/linux/namespaces/1/type",
+                "/mounts/1/destination",
+                "/mounts/2/options",
+                "/ociVersion",
+                "/root/readonly"
+            ]
         );
     }
 
@@ -222,6 +234,9 @@ mod tests {
 
     #[test]
     fn t02_unknown_properties_are_ignored() {
-        assert!(parse(br#"{"ociVersion": "1.0.0", "future": {"x": 1}, "windows": {"y": 1, "layerFolders": []}}"#).is_ok());
+        assert!(
+            parse(br#"{"ociVersion": "1.0.0", "future": {"x": 1}, "windows": {"y": 1, "layerFolders": []}}"#)
+                .is_ok()
+        );
     }
 }

@@ -129,10 +129,14 @@ mod tests {
     #[test]
     fn overlapping_empty_and_overflowing_mappings_are_refused() {
         let mapping = |inside: u32, outside: u32, count: u32| {
-            serde_json::from_value(serde_json::json!({"containerID": inside, "hostID": outside, "size": count})).unwrap()
+            serde_json::from_value(
+                serde_json::json!({"containerID": inside, "hostID": outside, "size": count}),
+            )
+            .unwrap()
         };
         let mut findings = Findings::default();
-        let list = [mapping(0, 100_000, 10), mapping(5, 200_000, 10), mapping(50, 1, 0), mapping(u32::MAX, 1, 2)];
+        let list =
+            [mapping(0, 100_000, 10), mapping(5, 200_000, 10), mapping(50, 1, 0), mapping(u32::MAX, 1, 2)];
         ranges(&list, "/linux/uidMappings", &mut findings);
         let invalid = findings.finish().unwrap_err();
         let at: Vec<_> = invalid.findings().iter().map(|f| f.at.as_str()).collect();

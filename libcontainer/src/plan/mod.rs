@@ -128,7 +128,8 @@ impl Plan {
         let mut findings = Findings::default();
         let process = process::compile_process(process, spec, facts, &entry, &ids, &mut findings);
         let warnings = findings.finish()?;
-        let process = process.ok_or_else(|| Finding { at: "/process".into(), says: "is missing".into(), spec: "" })?;
+        let process =
+            process.ok_or_else(|| Finding { at: "/process".into(), says: "is missing".into(), spec: "" })?;
         Ok(ExecPlan { become_root: ids.become_root, process, seccomp, warnings })
     }
 
@@ -256,10 +257,12 @@ impl fmt::Display for Described<'_> {
                 None => f.write_str("cgroup limit"),
             },
             Step::DeviceProgram => write!(f, "cgroup {}: device program", plan.cgroup.path),
-            Step::OpenNamespace(i) | Step::Join(i) => match plan.entry.join.get(usize::from(i)).or(plan.entry.step_in.as_ref()) {
-                Some(join) => write!(f, "join {} namespace {}", join.kind.name(), join.path),
-                None => f.write_str("join namespaces"),
-            },
+            Step::OpenNamespace(i) | Step::Join(i) => {
+                match plan.entry.join.get(usize::from(i)).or(plan.entry.step_in.as_ref()) {
+                    Some(join) => write!(f, "join {} namespace {}", join.kind.name(), join.path),
+                    None => f.write_str("join namespaces"),
+                }
+            }
             Step::TimeOffset(i) => {
                 let line = plan.entry.offsets.get(usize::from(i)).map_or("?", |o| o.line.as_str().trim_end());
                 write!(f, "time offset {line}")
@@ -279,7 +282,9 @@ impl fmt::Display for Described<'_> {
                 write!(f, "symbolic link {path}")
             }
             Step::Mask(i) => write!(f, "maskedPaths[{i}]: {}", path_at(&plan.rootfs.masked, i)),
-            Step::ReadonlyPath(i) => write!(f, "readonlyPaths[{i}]: {}", path_at(&plan.rootfs.readonly_paths, i)),
+            Step::ReadonlyPath(i) => {
+                write!(f, "readonlyPaths[{i}]: {}", path_at(&plan.rootfs.readonly_paths, i))
+            }
             Step::Sysctl(i) => match plan.kernel.sysctls.get(usize::from(i)) {
                 Some(sysctl) => write!(f, "sysctl {}", sysctl.key),
                 None => f.write_str("sysctl"),
@@ -295,9 +300,12 @@ impl fmt::Display for Described<'_> {
             Step::Poststart(i) => hook(&plan.hooks.poststart, "poststart", i, f),
             Step::Poststop(i) => hook(&plan.hooks.poststop, "poststop", i, f),
             Step::Root => write!(f, "root file system {}", plan.rootfs.path),
-            Step::Cwd => write!(f, "working directory {}", plan.process.as_ref().map_or("?", |p| p.cwd.as_str())),
+            Step::Cwd => {
+                write!(f, "working directory {}", plan.process.as_ref().map_or("?", |p| p.cwd.as_str()))
+            }
             Step::Exec | Step::FindProgram => {
-                let name = plan.process.as_ref().and_then(|p| p.args.first()).map_or("?", KernelString::as_str);
+                let name =
+                    plan.process.as_ref().and_then(|p| p.args.first()).map_or("?", KernelString::as_str);
                 write!(f, "exec {name:?}")
             }
             other => f.write_str(phrase(other)),

@@ -348,15 +348,20 @@ mod tests {
 
     #[test]
     fn new_namespaces_cost_one_child_and_only_pid_is_cloned() {
-        let entry = entry_of(json!([{"type": "pid"}, {"type": "network"}, {"type": "mount"}, {"type": "cgroup"}]));
+        let entry =
+            entry_of(json!([{"type": "pid"}, {"type": "network"}, {"type": "mount"}, {"type": "cgroup"}]));
         assert_eq!(entry.clone, NamespaceSet::of(&[Namespace::Pid]));
-        assert_eq!(entry.unshare, NamespaceSet::of(&[Namespace::Network, Namespace::Mount, Namespace::Cgroup]));
+        assert_eq!(
+            entry.unshare,
+            NamespaceSet::of(&[Namespace::Network, Namespace::Mount, Namespace::Cgroup])
+        );
         assert!(!entry.refork);
     }
 
     #[test]
     fn a_new_userns_makes_net_after_the_map() {
-        let entry = entry_of(json!([{"type": "user"}, {"type": "pid"}, {"type": "network"}, {"type": "mount"}]));
+        let entry =
+            entry_of(json!([{"type": "user"}, {"type": "pid"}, {"type": "network"}, {"type": "mount"}]));
         assert_eq!(entry.clone, NamespaceSet::of(&[Namespace::User, Namespace::Pid]));
         assert!(entry.unshare.contains(Namespace::Network));
         assert!(!entry.refork);
@@ -375,7 +380,9 @@ mod tests {
 
     #[test]
     fn a_new_userns_beside_joined_ones_is_unshared_after_the_joins() {
-        let entry = entry_of(json!([{"type": "user"}, {"type": "pid"}, {"type": "network", "path": "/n"}, {"type": "mount"}]));
+        let entry = entry_of(
+            json!([{"type": "user"}, {"type": "pid"}, {"type": "network", "path": "/n"}, {"type": "mount"}]),
+        );
         assert!(entry.clone.is_empty() && entry.unshare_user && entry.refork);
         assert!(entry.unshare.contains(Namespace::Pid));
     }
@@ -406,7 +413,11 @@ mod tests {
         assert!(entry.refork && entry.unshare.contains(Namespace::Time));
         assert_eq!(entry.offsets[0].line.as_str(), "boottime 5 0\n");
         let mut findings = Findings::default();
-        compile(&spec(json!({"linux": {"namespaces": [{"type": "mount"}], "timeOffsets": {"boottime": {}}}})), &FACTS, &mut findings);
+        compile(
+            &spec(json!({"linux": {"namespaces": [{"type": "mount"}], "timeOffsets": {"boottime": {}}}})),
+            &FACTS,
+            &mut findings,
+        );
         assert!(findings.finish().is_err());
     }
 

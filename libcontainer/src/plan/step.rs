@@ -166,7 +166,9 @@ mod tests {
 
     #[test]
     fn a_step_survives_the_process_boundary() {
-        for step in [Step::Clone, Step::Mount(0), Step::Mount(513), Step::Channel, Step::CgroupWrite(u16::MAX)] {
+        for step in
+            [Step::Clone, Step::Mount(0), Step::Mount(513), Step::Channel, Step::CgroupWrite(u16::MAX)]
+        {
             assert_eq!(Step::from_code(step.code()), Some(step));
         }
         assert_eq!(Step::from_code(0), None);

@@ -1,6 +1,6 @@
 //! Programs that decide about the devices of a cgroup. See bpf(2), BPF_PROG_TYPE_CGROUP_DEVICE.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
 
@@ -56,7 +56,7 @@ pub fn load_device_program(program: &[Instruction]) -> Result<OwnedFd, Stop> {
     let ret = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<Load>()) };
     let fd = check(Call::Bpf, ret)?;
     // SAFETY: the descriptor is new and nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    Ok(unsafe { super::own(fd) })
 }
 
 /// Attaches a loaded device program to the cgroup directory `cgroup`.

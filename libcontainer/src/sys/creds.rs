@@ -36,7 +36,8 @@ pub fn set_group(gid: u32) -> Result<(), Stop> {
 /// EPERM where /proc/PID/setgroups says deny.
 pub fn set_groups(groups: &[u32]) -> Result<(), Stop> {
     // SAFETY: the array is valid for `len` ids.
-    check(Call::Setgroups, unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+    check(Call::Setgroups, unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })
+        .map(drop)
 }
 
 /// Keeps capabilities over a change of user id. See prctl(2), PR_SET_KEEPCAPS.
@@ -79,15 +80,18 @@ pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Res
         permitted: u32,
         inheritable: u32,
     }
-    let half = |shift: u32| Data {
-        effective: (effective >> shift) as u32,
-        permitted: (permitted >> shift) as u32,
-        inheritable: (inheritable >> shift) as u32,
-    };
+    // The sets are in two halves, the lower one first.
+    let half =
+        |set: u64, upper: bool| u32::try_from(if upper { set >> 32 } else { set & 0xffff_ffff }).unwrap_or(0);
+    let data = [false, true].map(|upper| Data {
+        effective: half(effective, upper),
+        permitted: half(permitted, upper),
+        inheritable: half(inheritable, upper),
+    });
     let header = Header { version: VERSION_3, pid: 0 };
-    let data = [half(0), half(32)];
     // SAFETY: version 3 takes a header and two data structs, which are these.
-    check(Call::Capset, unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
+    check(Call::Capset, unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) })
+        .map(drop)
 }
 
 /// Makes the ambient set be `set`.

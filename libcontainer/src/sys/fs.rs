@@ -20,7 +20,9 @@ pub const CWD: BorrowedFd<'static> = nix::fcntl::AT_FDCWD;
 pub fn open(at: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> Result<OwnedFd, Stop> {
     let fd = retry(|| {
         // SAFETY: `path` is NUL-terminated.
-        check_int(Call::Open, unsafe { libc::openat(at.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC, mode) })
+        check_int(Call::Open, unsafe {
+            libc::openat(at.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC, mode)
+        })
     })?;
     // SAFETY: the descriptor is new and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -50,7 +52,8 @@ pub fn make_node(at: BorrowedFd<'_>, name: &CStr, mode: u32, device: u64) -> Res
 /// Those of the call.
 pub fn make_link(at: BorrowedFd<'_>, name: &CStr, target: &CStr) -> Result<(), Stop> {
     // SAFETY: both strings are NUL-terminated.
-    check_int(Call::Symlink, unsafe { libc::symlinkat(target.as_ptr(), at.as_raw_fd(), name.as_ptr()) }).map(drop)
+    check_int(Call::Symlink, unsafe { libc::symlinkat(target.as_ptr(), at.as_raw_fd(), name.as_ptr()) })
+        .map(drop)
 }
 
 /// unlinkat(2) of a file, or with `directory` of an empty directory.
@@ -69,8 +72,9 @@ pub fn remove(at: BorrowedFd<'_>, name: &CStr, directory: bool) -> Result<(), St
 /// EINVAL if it is no link.
 pub fn read_link(at: BorrowedFd<'_>, name: &CStr, target: &mut [u8; PATH_MAX]) -> Result<usize, Stop> {
     // SAFETY: `target` is valid for writing PATH_MAX bytes, and `name` is NUL-terminated.
-    let len = unsafe { libc::readlinkat(at.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), PATH_MAX) };
-    super::check(Call::Readlink, len as libc::c_long).map(|len| len as usize)
+    let len =
+        unsafe { libc::readlinkat(at.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), PATH_MAX) };
+    super::check(Call::Readlink, len as libc::c_long).map(super::size)
 }
 
 /// What a file is.
@@ -130,7 +134,8 @@ pub fn filesystem(fd: BorrowedFd<'_>) -> Result<i64, Stop> {
 pub fn change_owner(at: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Result<(), Stop> {
     let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
     // SAFETY: `name` is NUL-terminated.
-    check_int(Call::Chown, unsafe { libc::fchownat(at.as_raw_fd(), name.as_ptr(), uid, gid, flags) }).map(drop)
+    check_int(Call::Chown, unsafe { libc::fchownat(at.as_raw_fd(), name.as_ptr(), uid, gid, flags) })
+        .map(drop)
 }
 
 /// Sets the permissions of the file that `fd` is open for.
@@ -153,12 +158,12 @@ pub fn set_umask(mask: u32) -> u32 {
 /// # Errors
 /// Those of write(2); EIO if the kernel took only a part.
 pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), Stop> {
-    // SAFETY: `bytes` is valid for its length.
     let ret = retry(|| {
+        // SAFETY: `bytes` is valid for its length.
         let ret = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
         super::check(Call::Write, ret as libc::c_long)
     })?;
-    if ret as usize == bytes.len() { Ok(()) } else { Err(Stop::new(Call::Write, Errno::EIO)) }
+    if super::size(ret) == bytes.len() { Ok(()) } else { Err(Stop::new(Call::Write, Errno::EIO)) }
 }
 
 /// Opens the file `path` below `at` and writes `bytes` into it, in one call.
@@ -177,7 +182,7 @@ pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Stop> {
     retry(|| {
         // SAFETY: `buffer` is valid for writing its length.
         let ret = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-        super::check(Call::Read, ret as libc::c_long).map(|len| len as usize)
+        super::check(Call::Read, ret as libc::c_long).map(super::size)
     })
 }
 

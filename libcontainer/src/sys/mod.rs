@@ -3,6 +3,11 @@
 //! Every function answers with a [`Stop`]: the call that failed and its errno. None of them allocates
 //! unless it says so, because the container's process uses them between clone and exec.
 #![allow(unsafe_code, reason = "this is where it lives: one system call a block, each with its argument")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the kernel's structs want sizes, constants and descriptors in widths of their own"
+)]
 
 pub mod bpf;
 pub mod creds;
@@ -15,6 +20,7 @@ pub mod socket;
 pub mod terminal;
 
 use std::fmt;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -133,6 +139,22 @@ fn check(call: Call, ret: libc::c_long) -> Result<libc::c_long, Stop> {
 /// As [`check`], for functions of libc that return an int.
 fn check_int(call: Call, ret: libc::c_int) -> Result<libc::c_int, Stop> {
     if ret < 0 { Err(Stop::last(call)) } else { Ok(ret) }
+}
+
+/// Owns the descriptor that a system call has made.
+///
+/// # Safety
+/// `fd` is what the call returned, and nobody else owns it.
+unsafe fn own(fd: libc::c_long) -> OwnedFd {
+    // The kernel's descriptors are ints.
+    let fd = RawFd::try_from(fd).unwrap_or(RawFd::MAX);
+    // SAFETY: as for this function.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// A count of bytes that a system call has returned, which is not negative once it is checked.
+fn size(count: libc::c_long) -> usize {
+    usize::try_from(count).unwrap_or(0)
 }
 
 /// Repeats `call` while a signal interrupts it.

@@ -1,7 +1,7 @@
 //! Mounts, by descriptor. See mount(2), open_tree(2), move_mount(2), mount_setattr(2).
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -19,9 +19,11 @@ pub fn clone_tree(at: BorrowedFd<'_>, path: &CStr, deep: bool) -> Result<OwnedFd
         flags |= libc::AT_RECURSIVE.cast_unsigned();
     }
     // SAFETY: `path` is NUL-terminated.
-    let fd = check(Call::OpenTree, unsafe { libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), path.as_ptr(), flags) })?;
+    let fd = check(Call::OpenTree, unsafe {
+        libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), path.as_ptr(), flags)
+    })?;
     // SAFETY: the descriptor is new and nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    Ok(unsafe { super::own(fd) })
 }
 
 /// Attaches the detached mount `tree` on top of the file that `target` is open for.
@@ -34,7 +36,9 @@ pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Stop> 
     let (from, to) = (tree.as_raw_fd(), target.as_raw_fd());
     let empty = c"".as_ptr();
     // SAFETY: both paths are empty strings, which the flags allow.
-    let ret = unsafe { libc::syscall(libc::SYS_move_mount, from, empty, to, empty, FROM_EMPTY_PATH | TO_EMPTY_PATH) };
+    let ret = unsafe {
+        libc::syscall(libc::SYS_move_mount, from, empty, to, empty, FROM_EMPTY_PATH | TO_EMPTY_PATH)
+    };
     check(Call::MoveMount, ret).map(drop)
 }
 
@@ -66,7 +70,8 @@ pub fn change(fd: BorrowedFd<'_>, deep: bool, change: Change<'_>) -> Result<(), 
     let flags = libc::AT_EMPTY_PATH | if deep { libc::AT_RECURSIVE } else { 0 };
     let (raw, size) = (fd.as_raw_fd(), size_of::<libc::mount_attr>());
     // SAFETY: the path is an empty string, which the flags allow; `attr` is a struct of `size` bytes.
-    let ret = unsafe { libc::syscall(libc::SYS_mount_setattr, raw, c"".as_ptr(), flags, &raw const attr, size) };
+    let ret =
+        unsafe { libc::syscall(libc::SYS_mount_setattr, raw, c"".as_ptr(), flags, &raw const attr, size) };
     match check(Call::MountSetattr, ret) {
         Err(stop) if stop.is(Errno::ENOSYS) && change.ids.is_none() => change_by_remount(fd, deep, change),
         other => other.map(drop),
@@ -148,7 +153,9 @@ pub fn remount(fd: BorrowedFd<'_>, flags: u64, data: &CStr) -> Result<(), Stop> 
 /// Those of the call.
 pub fn mount(source: &CStr, target: &CStr, fstype: &CStr, flags: u64, data: &CStr) -> Result<(), Stop> {
     // SAFETY: all four strings are NUL-terminated.
-    let ret = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast()) };
+    let ret = unsafe {
+        libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast())
+    };
     check_int(Call::Mount, ret).map(drop)
 }
 

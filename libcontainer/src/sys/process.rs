@@ -116,7 +116,7 @@ pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Stop> {
     // SAFETY: takes integers only.
     let fd = check(Call::PidfdOpen, unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     // SAFETY: the descriptor is new and nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    Ok(unsafe { super::own(fd) })
 }
 
 /// Sends `signal` to the process of `pidfd`.
@@ -140,7 +140,9 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit, Stop> {
     let id = pidfd.as_raw_fd().cast_unsigned();
     retry(|| {
         // SAFETY: `info` is valid for writing during the call.
-        check_int(Call::Wait, unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, libc::WEXITED | libc::__WALL) })
+        check_int(Call::Wait, unsafe {
+            libc::waitid(libc::P_PIDFD, id, &raw mut info, libc::WEXITED | libc::__WALL)
+        })
     })?;
     // SAFETY: waitid has filled in the fields of a child's siginfo.
     let status = unsafe { info.si_status() };
@@ -320,7 +322,8 @@ pub fn set_hostname(name: &CStr) -> Result<(), Stop> {
 /// Those of the call.
 pub fn set_domainname(name: &CStr) -> Result<(), Stop> {
     // SAFETY: the pointer is valid for `count_bytes` bytes.
-    check_int(Call::Setdomainname, unsafe { libc::setdomainname(name.as_ptr(), name.count_bytes()) }).map(drop)
+    check_int(Call::Setdomainname, unsafe { libc::setdomainname(name.as_ptr(), name.count_bytes()) })
+        .map(drop)
 }
 
 /// Joins a new session keyring of this name. See keyctl(2), KEYCTL_JOIN_SESSION_KEYRING.
@@ -330,7 +333,8 @@ pub fn set_domainname(name: &CStr) -> Result<(), Stop> {
 pub fn join_session_keyring(name: &CStr) -> Result<(), Stop> {
     const JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: `name` is a NUL-terminated string.
-    check(Call::Keyctl, unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) }).map(drop)
+    check(Call::Keyctl, unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) })
+        .map(drop)
 }
 
 /// setrlimit(2) for a resource by number.
@@ -367,7 +371,8 @@ pub struct SchedAttr {
 pub fn set_scheduler(mut attr: SchedAttr) -> Result<(), Stop> {
     attr.size = size_of::<SchedAttr>() as u32;
     // SAFETY: `attr` is a struct of `size` bytes, valid for reading.
-    check(Call::SchedSetattr, unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
+    check(Call::SchedSetattr, unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) })
+        .map(drop)
 }
 
 /// ioprio_set(2) for this process's group.
@@ -416,7 +421,9 @@ pub fn set_dumpable(dumpable: bool) -> Result<(), Stop> {
 /// Those of socket(2) and ioctl(2).
 pub fn loopback_up() -> Result<(), Stop> {
     // SAFETY: takes integers only.
-    let fd = check_int(Call::Socket, unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
+    let fd = check_int(Call::Socket, unsafe {
+        libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
+    })?;
     // SAFETY: the descriptor is new and nobody else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: all-zero is a valid ifreq.

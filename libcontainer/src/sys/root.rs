@@ -1,7 +1,7 @@
 //! The only way from a path of the container to a descriptor: resolved by the kernel inside the root.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -117,10 +117,7 @@ impl Root {
     }
 
     fn make(&self, path: &RootPath, leaf: Leaf) -> Result<OwnedFd, Stop> {
-        match self.open(path, libc::O_PATH) {
-            Err(stop) if stop.is(Errno::ENOENT) => Walk::new(path.as_c_str().to_bytes())?.run(self, leaf),
-            other => other,
-        }
+        Walk::new(path.as_c_str().to_bytes())?.run(self, leaf)
     }
 
     fn open_text(&self, path: &CStr, flags: i32, mode: u32) -> Result<OwnedFd, Stop> {
@@ -149,12 +146,14 @@ pub(super) fn openat2(
     for _ in 0..128 {
         let fd = retry(|| {
             // SAFETY: `path` is NUL-terminated, `how` is a struct of `size` bytes.
-            check(Call::Openat2, unsafe { libc::syscall(libc::SYS_openat2, at, path.as_ptr(), &raw const how, size) })
+            check(Call::Openat2, unsafe {
+                libc::syscall(libc::SYS_openat2, at, path.as_ptr(), &raw const how, size)
+            })
         });
         match fd {
             Err(stop) if stop.is(Errno::EAGAIN) => {}
             // SAFETY: the descriptor is new and nobody else owns it.
-            other => return other.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) }),
+            other => return other.map(|fd| unsafe { super::own(fd) }),
         }
     }
     Err(Stop::new(Call::Openat2, Errno::EAGAIN))
@@ -179,6 +178,13 @@ impl Walk {
     }
 
     fn run(&mut self, root: &Root, leaf: Leaf) -> Result<OwnedFd, Stop> {
+        // Mostly it is all there.
+        if self.len > 0 {
+            match self.with_prefix(self.len, |path| root.open_text(path, libc::O_PATH, 0)) {
+                Err(stop) if stop.is(Errno::ENOENT) => {}
+                other => return other,
+            }
+        }
         let mut directory = root.open_text(c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
         let mut start = self.skip_slashes(0);
         while start < self.len {

@@ -53,7 +53,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Stop>
     match received {
         // The peer died with a message of ours unread.
         Err(stop) if stop.is(Errno::ECONNRESET) => Ok(0),
-        other => other.map(|len| len as usize),
+        other => other.map(super::size),
     }
 }
 
@@ -147,7 +147,9 @@ pub fn connect(directory: BorrowedFd<'_>, name: &str, kind: Kind) -> Result<Owne
     let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     retry(|| {
         // SAFETY: `address` is a sockaddr_un of `len` bytes.
-        check_int(Call::Connect, unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) })
+        check_int(Call::Connect, unsafe {
+            libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len)
+        })
     })?;
     Ok(socket)
 }
@@ -193,8 +195,12 @@ pub fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Sto
     let mut parts = [std::io::IoSliceMut::new(&mut byte)];
     let mut space = nix::cmsg_space!(RawFd);
     let message = retry(|| {
-        let received = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC);
-        super::from_nix(Call::Recv, received.map(|m| m.cmsgs().map(Iterator::collect::<Vec<_>>).unwrap_or_default()))
+        let received =
+            recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC);
+        super::from_nix(
+            Call::Recv,
+            received.map(|m| m.cmsgs().map(Iterator::collect::<Vec<_>>).unwrap_or_default()),
+        )
     })?;
     let fds = message.into_iter().find_map(|control| match control {
         ControlMessageOwned::ScmRights(fds) => fds.first().copied(),

@@ -45,7 +45,8 @@ pub fn take_control(terminal: BorrowedFd<'_>) -> Result<(), Stop> {
 pub fn set_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<(), Stop> {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCSWINSZ reads a winsize.
-    check_int(Call::Ioctl, unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
+    check_int(Call::Ioctl, unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })
+        .map(drop)
 }
 
 /// The size of a terminal: rows and columns.

@@ -1,5 +1,37 @@
 //! Reads Rust as far as the architecture test needs it: what is code, and what it names.
 
+/// A function: where `fn` is, and where its last brace is.
+pub(crate) struct Function {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// Its documentation says that it is called before the clone, so it may allocate.
+    pub(crate) is_before_the_clone: bool,
+}
+
+/// Every function that has a body.
+pub(crate) fn functions(code: &str, text: &str) -> Vec<Function> {
+    let named = find(code, "fn ").filter(|at| !identifier(code, at + "fn ".len()).is_empty());
+    let function = |start: usize| {
+        let mut depth = 0_usize;
+        let body = code[start..].char_indices().find(|(_, c)| {
+            match c {
+                '(' | '[' => depth += 1,
+                ')' | ']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && matches!(c, '{' | ';')
+        });
+        let (open, _) = body.filter(|(_, c)| *c == '{')?;
+        let line = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let lines = text[..line].lines().rev();
+        let is_above = |line: &&str| line.trim_start().starts_with(['/', '#']);
+        let is_before_the_clone =
+            lines.take_while(is_above).any(|line| line.contains("called before the clone"));
+        Some(Function { start, end: closing(code, start + open), is_before_the_clone })
+    };
+    named.filter_map(function).collect()
+}
+
 /// Where the brace at `open` is closed.
 pub(crate) fn closing(code: &str, open: usize) -> usize {
     let mut depth = 0_usize;
@@ -30,6 +62,12 @@ pub(crate) fn identifier(code: &str, from: usize) -> &str {
     let rest = &code[from..];
     let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
     &rest[..end]
+}
+
+/// Every path that a `use` names.
+pub(crate) fn uses(code: &str) -> Vec<(usize, String)> {
+    let paths = |at| paths(code, at + "use ".len()).into_iter().map(move |path| (at, path));
+    find(code, "use ").flat_map(paths).collect()
 }
 
 /// The paths of a `use`, or of an expression, from `from`: two for `a::{b, c::d}`.
