@@ -10,7 +10,7 @@ use nix::poll::PollFlags;
 
 use crate::plan::hooks::Hook;
 use crate::sys::process::{self, Child, Strings};
-use crate::sys::{Call, Stop, decimal, fs, signal};
+use crate::sys::{Call, Stop, attributes, decimal, fs, signal};
 
 /// How much of a hook's output goes into the error when it fails, in bytes.
 const LAST_WORDS: usize = 4096;
@@ -91,7 +91,7 @@ impl<'a> Program<'a> {
             process::install(out, 1)?;
             process::install(out, 2)?;
             process::close_on_exec_from(3)?;
-            process::set_dumpable(true)?;
+            attributes::set_dumpable(true)?;
             signal::reset_dispositions()?;
             signal::unblock_all()
         };

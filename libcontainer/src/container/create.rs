@@ -172,6 +172,7 @@ fn make(
         ));
     }
     let reservation = store.reserve(&options.id)?;
+    tracing::debug!(id = options.id, "container is reserved; its record comes before anything else");
     let mut record = record(bundle, plan, options);
     reservation.entry().write_config(&bundle.text)?;
     options.fault.attempt(Step::Record, || Ok(())).map_err(|failure| Error::launch(plan, &failure.into()))?;
@@ -185,11 +186,21 @@ fn make(
             }
             error
         })?;
+    narrate(plan);
     record.process = Some(identity(launched.pid())?);
     record.cgroups = launched.cgroups();
     reservation.entry().write_record(&record)?;
     let running = launched.commit().map_err(|failure| Error::launch(plan, &failure.into()))?;
     Ok((Container { entry: reservation.commit(), record }, running))
+}
+
+/// Tells what has been done by the time a container is created: its own process cannot.
+fn narrate(plan: &Plan) {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        for step in plan.steps().into_iter().filter(|step| !step.is_after_create()) {
+            tracing::debug!("done: {}", plan.describe(step));
+        }
+    }
 }
 
 fn warn(warnings: &[Finding]) {

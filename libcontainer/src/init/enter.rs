@@ -9,7 +9,7 @@ use crate::channel::{At, Failure, Milestone};
 use crate::path::KernelString;
 use crate::plan::namespaces::{Entry, Namespace};
 use crate::plan::step::Step;
-use crate::sys::{creds, fs, process};
+use crate::sys::{attributes, creds, fs, process};
 
 /// The way into the namespaces, with the descriptors it takes.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub(super) fn enter(orders: &mut Orders<'_>) -> Result<(), Failure> {
         orders.fault.attempt(Step::Unshare, || process::unshare(early.flags()))?;
     }
     if entering.loopback {
-        orders.fault.attempt(Step::Loopback, process::loopback_up)?;
+        orders.fault.attempt(Step::Loopback, attributes::loopback_up)?;
     }
     write_offsets(orders)?;
     if !entering.leaves_host() {

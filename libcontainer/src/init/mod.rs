@@ -15,7 +15,7 @@ use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
 use crate::plan::step::Step;
 use crate::sys::fs::{self, Proc};
-use crate::sys::{Stop, process as sys_process, signal};
+use crate::sys::{Stop, attributes, process as sys_process, signal};
 
 pub(crate) use enter::{Entering, Target};
 pub(crate) use process::{Filter, Program};
@@ -94,6 +94,11 @@ pub(crate) fn run(orders: &mut Orders<'_>) -> i32 {
 fn arrive(orders: &mut Orders<'_>) -> Result<(), Failure> {
     orders.fault.attempt(Step::Signals, signal::reset_dispositions)?;
     orders.fault.attempt(Step::CloseFiles, || sys_process::close_all_but(&orders.keep))?;
+    if let Some(score) = orders.program.as_ref().and_then(|program| program.process.oom_score_adj.as_ref()) {
+        // Before the ids change: from then on the files of this process are the host's root's (proc(5)).
+        let score = score.as_c_str().to_bytes();
+        orders.fault.attempt(Step::OomScore, || orders.proc.write(c"self/oom_score_adj", score))?;
+    }
     enter::enter(orders)
 }
 
@@ -108,7 +113,7 @@ fn live(orders: &mut Orders<'_>) -> i32 {
 /// Builds the container and everything around the program. Gives the connection over which `start` came.
 fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure> {
     // Others' files and namespaces are no business of what may be traced (CVE-2016-9962).
-    sys_process::set_dumpable(false).at(Step::Signals)?;
+    attributes::set_dumpable(false).at(Step::Signals)?;
     let umask = fs::set_umask(0);
     if let Some(build) = &mut orders.build {
         let root = rootfs::build(build, orders.fault)?;

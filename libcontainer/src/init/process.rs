@@ -14,9 +14,10 @@ use crate::hooks::{Program as Hook, StateText};
 use crate::path::PATH_MAX;
 use crate::plan::process::{Capabilities, Process, Terminal};
 use crate::plan::step::Step;
+use crate::sys::attributes::{self, SchedAttr};
 use crate::sys::creds::{self, Instruction};
 use crate::sys::fs::{self, CWD, Proc};
-use crate::sys::process::{self, SchedAttr, Strings};
+use crate::sys::process::{self, Strings};
 use crate::sys::{Call, Root, Stop, mount, signal, socket, terminal};
 
 /// Capability 21: what loading a filter without no_new_privs takes.
@@ -71,7 +72,7 @@ pub(super) fn prepare(
     } else {
         give_streams(plan.uid).at(Step::Console)?;
     }
-    set_limits(plan, proc, fault)?;
+    set_limits(plan, fault)?;
     let arrived = fault.attempt(Step::Cwd, || change_to_cwd(&root, plan))?;
     if plan.find_home {
         find_home(&root, plan.uid, &mut program.home);
@@ -162,27 +163,24 @@ fn give_streams(uid: u32) -> Result<(), Stop> {
     Ok(())
 }
 
-fn set_limits(plan: &Process, proc: &Proc, fault: Fault) -> Result<(), Failure> {
-    if let Some(score) = &plan.oom_score_adj {
-        fault.attempt(Step::OomScore, || proc.write(c"self/oom_score_adj", score.as_c_str().to_bytes()))?;
-    }
+fn set_limits(plan: &Process, fault: Fault) -> Result<(), Failure> {
     if let Some(persona) = plan.personality {
-        fault.attempt(Step::Personality, || process::set_personality(persona))?;
+        fault.attempt(Step::Personality, || attributes::set_personality(persona))?;
     }
     if let Some(policy) = &plan.memory_policy {
-        fault.attempt(Step::MemoryPolicy, || process::set_memory_policy(policy.mode, &policy.nodes))?;
+        fault.attempt(Step::MemoryPolicy, || attributes::set_memory_policy(policy.mode, &policy.nodes))?;
     }
     if let Some(s) = plan.scheduler {
         let (policy, flags, nice, priority) = (s.policy, s.flags, s.nice, s.priority);
         let (runtime, deadline, period) = (s.runtime, s.deadline, s.period);
         let attr = SchedAttr { size: 0, policy, flags, nice, priority, runtime, deadline, period };
-        fault.attempt(Step::Scheduler, || process::set_scheduler(attr))?;
+        fault.attempt(Step::Scheduler, || attributes::set_scheduler(attr))?;
     }
     if let Some(priority) = plan.io_priority {
-        fault.attempt(Step::IoPriority, || process::set_io_priority(priority))?;
+        fault.attempt(Step::IoPriority, || attributes::set_io_priority(priority))?;
     }
     for (limit, i) in plan.rlimits.iter().zip(0..) {
-        fault.attempt(Step::Rlimit(i), || process::set_rlimit(limit.resource, limit.soft, limit.hard))?;
+        fault.attempt(Step::Rlimit(i), || attributes::set_rlimit(limit.resource, limit.soft, limit.hard))?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::plan::process::Kernel;
 use crate::plan::step::Step;
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::mount::{self, Change};
-use crate::sys::{Call, Root, Stop, process};
+use crate::sys::{Call, Root, Stop, attributes};
 
 /// The container to build, with the descriptors it takes.
 #[derive(Debug)]
@@ -315,17 +315,17 @@ fn new_root() -> Result<Root, Stop> {
 
 fn set_kernel(kernel: &Kernel, proc: &Proc, fault: Fault) -> Result<(), Failure> {
     if let Some(name) = &kernel.hostname {
-        fault.attempt(Step::Hostname, || process::set_hostname(name.as_c_str()))?;
+        fault.attempt(Step::Hostname, || attributes::set_hostname(name.as_c_str()))?;
     }
     if let Some(name) = &kernel.domainname {
-        fault.attempt(Step::Domainname, || process::set_domainname(name.as_c_str()))?;
+        fault.attempt(Step::Domainname, || attributes::set_domainname(name.as_c_str()))?;
     }
     for (sysctl, i) in kernel.sysctls.iter().zip(0..) {
         let value = sysctl.value.as_c_str().to_bytes();
         fault.attempt(Step::Sysctl(i), || proc.write(sysctl.file.as_c_str(), value))?;
     }
     if let Some(name) = &kernel.keyring {
-        fault.attempt(Step::Keyring, || match process::join_session_keyring(name.as_c_str()) {
+        fault.attempt(Step::Keyring, || match attributes::join_session_keyring(name.as_c_str()) {
             // A kernel without keys, or a filter around the runtime, leaves nothing to separate.
             Err(stop) if stop.is_missing() || stop.is(Errno::EPERM) => Ok(()),
             other => other,

@@ -112,13 +112,7 @@ fn converse(channel: &Channel, mut leash: Leash) -> Result<Child, Broken> {
     let mut started = false;
     loop {
         match channel.receive().at(Step::Channel)? {
-            Some(Message::Forked(pid)) => {
-                let pidfd = process::pidfd_open(pid).at(Step::Refork)?;
-                let first = std::mem::replace(&mut leash, Leash::new(Child { pid, pidfd }));
-                if let Some(first) = first.release() {
-                    process::wait(first.pidfd.as_fd()).at(Step::Refork)?;
-                }
-            }
+            Some(Message::Forked(pid)) => super::adopt(pid, &mut leash)?,
             Some(Message::Reached(Milestone::Created)) => {
                 channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
                 channel.send(Message::Go(Milestone::Start)).at(Step::Channel)?;

@@ -129,6 +129,7 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     let waits = orders.enter.waits;
     orders.list_descriptors();
     let child = fault.attempt(Step::Clone, || spawn(&plan.entry, &group, &mut orders))?;
+    tracing::debug!(pid = child.pid, "container init is cloned");
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
     let mut launched = Launched { leash: Leash::new(child), group, channel };
@@ -305,6 +306,11 @@ impl Conversation<'_, '_> {
         let (plan, fault) = (self.plan, self.settings.fault);
         launched.group.make(CgroupVersion::V1)?;
         launched.group.limit()?;
+        tracing::debug!(
+            path = plan.cgroup.path,
+            limits = plan.cgroup.writes.len(),
+            "cgroup is made and limited"
+        );
         if let (Some(maps), true) = (&plan.ids.maps, plan.entry.clone.contains(Namespace::User)) {
             fault.attempt(Step::MapIds, || idmap::write(launched.pid(), maps))?;
         }
@@ -324,7 +330,10 @@ impl Conversation<'_, '_> {
                     reached = Some(milestone);
                     self.answer(milestone, launched)?;
                 }
-                Some(Message::Forked(pid)) => self.adopt(pid, launched)?,
+                Some(Message::Forked(pid)) => {
+                    adopt(pid, &mut launched.leash)?;
+                    self.reforked = true;
+                }
                 Some(Message::Failed(failure)) => return Err(failure.into()),
                 Some(Message::Go(_)) => return Err(garbled().into()),
                 None => return Err(Broken::from(died())),
@@ -348,7 +357,10 @@ impl Conversation<'_, '_> {
                     self.settings.fault.attempt(Step::MapIds, || idmap::write(launched.pid(), maps))?;
                 }
             }
-            Milestone::Environment => self.run_hooks(launched)?,
+            Milestone::Environment => {
+                tracing::debug!("environment is built; prestart and createRuntime hooks run");
+                self.run_hooks(launched)?;
+            }
             // The caller answers when the record is written.
             Milestone::Created => return Ok(()),
             Milestone::Cgroup | Milestone::Start => return Err(garbled().into()),
@@ -373,18 +385,18 @@ impl Conversation<'_, '_> {
         run(&plan.hooks.prestart, Step::Prestart)?;
         run(&plan.hooks.create_runtime, Step::CreateRuntime)
     }
+}
 
-    /// Another process has taken over, a child of this one as well. The first one has nothing more to do.
-    fn adopt(&mut self, pid: i32, launched: &mut Launched<'_>) -> Result<(), Broken> {
-        // It cannot be another process's number by now: only we could have reaped it.
-        let pidfd = process::pidfd_open(pid).at(Step::Refork)?;
-        let first = std::mem::replace(&mut launched.leash, Leash::new(Child { pid, pidfd }));
-        if let Some(first) = first.release() {
-            process::wait(first.pidfd.as_fd()).at(Step::Refork)?;
-        }
-        self.reforked = true;
-        Ok(())
+/// Another process has taken over, a child of this one as well. The first one has nothing more to do.
+fn adopt(pid: i32, leash: &mut Leash) -> Result<(), Failure> {
+    // It cannot be another process's number by now: only we could have reaped it.
+    let pidfd = process::pidfd_open(pid).at(Step::Refork)?;
+    let first = std::mem::replace(leash, Leash::new(Child { pid, pidfd }));
+    if let Some(first) = first.release() {
+        process::wait(first.pidfd.as_fd()).at(Step::Refork)?;
     }
+    tracing::debug!(pid, "a second process has taken over, for the namespaces that take effect for children");
+    Ok(())
 }
 
 fn died() -> Failure {

@@ -154,6 +154,22 @@ steps! {
     Channel = 57,
 }
 
+impl Step {
+    /// It is taken when the container is started or deleted, not when it is created.
+    #[must_use]
+    pub fn is_after_create(self) -> bool {
+        matches!(
+            self,
+            Step::AwaitStart
+                | Step::StartContainer(_)
+                | Step::LoadFilter
+                | Step::Exec
+                | Step::Poststart(_)
+                | Step::Poststop(_)
+        )
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)

@@ -9,6 +9,7 @@
     reason = "the kernel's structs want sizes, constants and descriptors in widths of their own"
 )]
 
+pub mod attributes;
 pub mod bpf;
 pub mod creds;
 pub mod fs;
