@@ -180,9 +180,16 @@ impl Container {
         let lost =
             |stop: Stop| Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id()));
         channel.send(Message::Go(Milestone::Start)).map_err(lost)?;
-        match channel.receive().map_err(lost)? {
+        let mut executes = false;
+        let mut last = channel.receive().map_err(lost)?;
+        if last == Some(Message::Reached(Milestone::Start)) {
+            executes = true;
+            last = channel.receive().map_err(lost)?;
+        }
+        match last {
             // The channel closes by itself when the program is executed.
-            None => self.poststart(),
+            None if executes => self.poststart(),
+            None => Err(self.wrong_state("start", Status::Stopped)),
             Some(Message::Failed(failure)) => {
                 // The plan is made again for its words; the config is the one that it was made from.
                 let error = Error::launch(&create::recompile(self)?, &failure.into());

@@ -69,18 +69,22 @@ pub(super) fn enter(orders: &mut Orders<'_>) -> Result<(), Failure> {
         orders.fault.attempt(Step::Unshare, || process::unshare(Namespace::User.flag()))?;
         orders.channel.reach(Milestone::Namespaces).at(Step::MapIds)?;
     }
+    if entry.unshare.contains(Namespace::Time) {
+        // Its offsets are written before the ids change, which takes this process's files in procfs away.
+        orders.fault.attempt(Step::Unshare, || process::unshare(Namespace::Time.flag()))?;
+        write_offsets(orders)?;
+    }
     if entering.become_root {
         become_root(orders)?;
     }
     // Net and ipc come after the map: their files take the owner that is mapped when they are made.
-    let early = entry.unshare.without(Namespace::Cgroup);
+    let early = entry.unshare.without(Namespace::Cgroup).without(Namespace::Time);
     if !early.is_empty() {
         orders.fault.attempt(Step::Unshare, || process::unshare(early.flags()))?;
     }
     if entering.loopback {
         orders.fault.attempt(Step::Loopback, attributes::loopback_up)?;
     }
-    write_offsets(orders)?;
     if !entering.leaves_host() {
         join_cgroups(orders)?;
     }

@@ -152,7 +152,10 @@ fn start(orders: &mut Orders<'_>, connection: Option<&Channel>) -> i32 {
     let (build, fault) = (&mut orders.build, orders.fault);
     let hooks = build.as_mut().map(|build| (build.start_container.as_mut_slice(), &build.start_state));
     let failure = match &mut orders.program {
-        Some(program) => process::execute(program, hooks, orders.preserved, fault),
+        Some(program) => {
+            let channel = connection.unwrap_or(&orders.channel);
+            process::execute(program, hooks, orders.preserved, channel, fault)
+        }
         None => {
             Failure { step: Step::Exec, stop: Stop::new(crate::sys::Call::Execve, nix::errno::Errno::EINVAL) }
         }

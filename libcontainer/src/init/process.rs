@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::channel::{At, Failure};
+use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
 use crate::hooks::{Program as Hook, StateText};
 use crate::path::PATH_MAX;
@@ -95,6 +95,7 @@ pub(super) fn execute(
     program: &mut Program<'_>,
     hooks: Option<(&mut [Hook<'_>], &StateText)>,
     preserved: u32,
+    channel: &Channel,
     fault: Fault,
 ) -> Failure {
     let ready = || -> Result<(), Failure> {
@@ -104,6 +105,8 @@ pub(super) fn execute(
                 fault.attempt(Step::StartContainer(i), || hook.run(directory.as_fd(), state))?;
             }
         }
+        // Without this word the end of the channel means that the process died, not that it executes.
+        channel.send(Message::Reached(Milestone::Start)).at(Step::Channel)?;
         fault.attempt(Step::CloseFiles, || process::close_on_exec_from(3 + preserved))?;
         fault.attempt(Step::Signals, signal::unblock_all)?;
         if let Some(filter) = &program.filter {

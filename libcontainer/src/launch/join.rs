@@ -116,8 +116,8 @@ fn converse(channel: &Channel, mut leash: Leash) -> Result<Child, Broken> {
             Some(Message::Reached(Milestone::Created)) => {
                 channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
                 channel.send(Message::Go(Milestone::Start)).at(Step::Channel)?;
-                started = true;
             }
+            Some(Message::Reached(Milestone::Start)) => started = true,
             Some(Message::Failed(failure)) => return Err(failure.into()),
             Some(_) => return Err(super::garbled().into()),
             None if started => break,

@@ -334,12 +334,26 @@ impl Conversation<'_, '_> {
                     adopt(pid, &mut launched.leash)?;
                     self.reforked = true;
                 }
-                Some(Message::Failed(failure)) => return Err(failure.into()),
+                Some(Message::Failed(failure)) => {
+                    self.await_first(launched);
+                    return Err(failure.into());
+                }
                 Some(Message::Go(_)) => return Err(garbled().into()),
                 None => return Err(Broken::from(died())),
             }
         }
         Ok(())
+    }
+
+    /// The second process may fail before the first has told of it: it is ours to reap all the same.
+    fn await_first(&mut self, launched: &mut Launched<'_>) {
+        while self.plan.entry.refork && !self.reforked {
+            match launched.channel.receive() {
+                Ok(Some(Message::Forked(pid))) => self.reforked = adopt(pid, &mut launched.leash).is_ok(),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 
     /// The process is gone: it may have said why.

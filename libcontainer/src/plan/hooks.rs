@@ -77,6 +77,9 @@ fn read_hook(hook: &SpecHook, at: &str, findings: &mut Findings) -> Option<Hook>
         .collect()
     };
     let (mut args, env) = (list(hook.args(), "args"), list(hook.env(), "env"));
+    for (i, entry) in env.iter().enumerate().filter(|(_, entry)| !entry.as_str().contains('=')) {
+        findings.error(format!("{at}/env/{i}"), format!("{entry:?} is not of the form NAME=VALUE"), SPEC);
+    }
     let timeout = match hook.timeout() {
         None => None,
         Some(seconds) => {

@@ -55,6 +55,13 @@ pub fn compile(
     if let Some(unified) = resources.unified() {
         others::unified(unified, &mut limits);
     }
+    for write in &limits.writes {
+        if write.value.contains(['\0', '\n']) {
+            let says =
+                format!("{:?} has a line feed or NUL, where the kernel would stop reading", write.value);
+            limits.findings.error(&write.at, says, "config-linux.md#control-groups");
+        }
+    }
     limits.writes
 }
 

@@ -33,7 +33,7 @@ use facts::Facts;
 use hooks::Hooks;
 use ids::Ids;
 use invalid::{Finding, Findings, Invalid};
-use mounts::Rootfs;
+use mounts::{Rootfs, What};
 use namespaces::Entry;
 use process::{Kernel, Process};
 use seccomp::Seccomp;
@@ -142,6 +142,11 @@ impl Plan {
         each(Step::OpenNamespace, self.entry.join.len());
         each(Step::CgroupCreate, self.cgroup.hierarchies.len());
         each(Step::CgroupWrite, self.cgroup.writes.len());
+        let legacy = self.cgroup.hierarchies.iter().filter(|h| h.version == facts::CgroupVersion::V1);
+        each(Step::CgroupJoin, legacy.count());
+        // Version 1 comes first; version 2 is entered by the clone.
+        let legacy = self.cgroup.hierarchies.iter().filter(|h| h.version == facts::CgroupVersion::V1);
+        each(Step::CgroupJoin, legacy.count());
         each(Step::Join, self.entry.join.len());
         each(Step::TimeOffset, self.entry.offsets.len());
         each(Step::Mount, rootfs.mounts.len());
@@ -155,8 +160,12 @@ impl Plan {
         each(Step::Mask, rootfs.masked.len());
         each(Step::Rlimit, self.process.as_ref().map_or(0, |p| p.rlimits.len()));
         each(Step::StartContainer, hooks.start_container.len());
-        each(Step::Poststart, hooks.poststart.len());
-        each(Step::Poststop, hooks.poststop.len());
+        for (mount, i) in rootfs.mounts.iter().zip(0..) {
+            if let What::Bind { by_runtime, idmap, .. } = &mount.what {
+                steps.extend(by_runtime.then_some(Step::OpenSource(i)));
+                steps.extend(idmap.as_ref().map(|_| Step::MapMount(i)));
+            }
+        }
         let process = self.process.as_ref();
         let has = |want: fn(&Process) -> bool| process.is_some_and(want);
         let once = [

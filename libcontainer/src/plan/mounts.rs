@@ -97,11 +97,6 @@ pub enum What {
         flags: u64,
         /// Options that are the file system's own, separated by commas.
         data: KernelString,
-        /// A tmpfs gets a copy of what is at the destination before it is mounted there.
-        copy_up: bool,
-        /// Its ids are mapped.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        idmap: Option<IdMap>,
     },
     /// A part of the host's file system.
     #[serde(rename_all = "camelCase")]

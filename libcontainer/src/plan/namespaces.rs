@@ -277,6 +277,13 @@ fn offsets(spec: &Spec, wanted: &Wanted, findings: &mut Findings) -> Vec<TimeOff
             findings.error(at, "no such clock; there are monotonic and boottime", SPEC_OFFSETS);
             continue;
         }
+        if offset.nanosecs().is_some_and(|n| n >= 1_000_000_000) {
+            findings.error(
+                format!("/linux/timeOffsets/{clock}/nanosecs"),
+                "must be below 1000000000",
+                SPEC_OFFSETS,
+            );
+        }
         let line = format!("{clock} {} {}\n", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
         lines.extend(KernelString::new(line).ok().map(|line| TimeOffset { line }));
     }

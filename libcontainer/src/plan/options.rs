@@ -133,10 +133,11 @@ pub(super) const fn ms(flag: libc::c_ulong) -> u64 {
     flag as u64
 }
 
-/// The names of all options, sorted.
+/// The names of all options that are applied, sorted, for `features`.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
-    OPTIONS.iter().map(|(name, _)| *name).collect()
+    let applied = OPTIONS.iter().filter(|(_, change)| !matches!(change, Change::CopyUp));
+    applied.map(|(name, _)| *name).collect()
 }
 
 /// What the option `name` changes; `None` if it is left to the file system.

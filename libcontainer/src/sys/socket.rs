@@ -45,14 +45,16 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Stop> {
 /// # Errors
 /// Those of recv(2).
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Stop> {
-    let received = retry(|| {
-        // SAFETY: `buffer` is valid for writing its length.
-        let ret = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-        check(Call::Recv, ret as libc::c_long)
-    });
-    match received {
-        // The peer died with a message of ours unread.
-        Err(stop) if stop.is(Errno::ECONNRESET) => Ok(0),
+    let mut receive = || {
+        retry(|| {
+            // SAFETY: `buffer` is valid for writing its length.
+            let ret = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+            check(Call::Recv, ret as libc::c_long)
+        })
+    };
+    match receive() {
+        // The peer died with a message of ours unread. This is told once, before its own last message.
+        Err(stop) if stop.is(Errno::ECONNRESET) => receive().map(super::size),
         other => other.map(super::size),
     }
 }

@@ -1,3 +1,5 @@
+//! Where a cgroup is and what it has: tests of `plan/cgroup.rs`.
+
 use serde_json::{Value, json};
 
 use super::super::tests::{FACTS, choices, spec};

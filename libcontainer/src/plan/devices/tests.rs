@@ -1,3 +1,5 @@
+//! Device nodes and rules: tests of `plan/devices.rs`.
+
 use super::*;
 use crate::plan::tests::spec;
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Limits on every layout: tests of `plan/limits.rs`.
+
 use serde_json::{Value, json};
 
 use super::cpu::weight_of_shares;

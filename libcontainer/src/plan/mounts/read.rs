@@ -165,9 +165,12 @@ fn new(
             let data = data(listed, label, findings)?;
             let source = if listed.source().is_empty() { fstype } else { listed.source() };
             let source = findings.check(KernelString::path(source), listed.at("source"), SPEC)?;
-            let copy_up = listed.options.copy_up && fstype == "tmpfs";
+            refuse_idmap(listed, idmap.is_some(), "a mount that is not a bind mount", findings);
+            if listed.options.copy_up {
+                findings.error(listed.at("options"), "ketch does not apply tmpcopyup yet", SPEC_OPTIONS);
+            }
             let fstype = findings.check(KernelString::path(fstype), listed.at("type"), SPEC_POSIX)?;
-            Some(What::Filesystem { fstype, source, flags, data, copy_up, idmap })
+            Some(What::Filesystem { fstype, source, flags, data })
         }
     }
 }
@@ -228,7 +231,7 @@ fn idmap(listed: &Listed<'_>, around: &Around<'_>, findings: &mut Findings) -> O
 
 fn refuse_idmap(listed: &Listed<'_>, mapped: bool, what: &str, findings: &mut Findings) {
     if mapped {
-        findings.error(listed.at, format!("{what} cannot be id-mapped"), SPEC_OPTIONS);
+        findings.error(listed.at, format!("ketch does not map the ids of {what} yet"), SPEC_OPTIONS);
     }
 }
 
@@ -248,7 +251,7 @@ fn refuse_file_system_options(listed: &Listed<'_>, findings: &mut Findings) {
 }
 
 fn warn_about_copy_up(listed: &Listed<'_>, what: &What, findings: &mut Findings) {
-    if listed.options.copy_up && !matches!(what, What::Filesystem { copy_up: true, .. }) {
+    if listed.options.copy_up && !matches!(what, What::Filesystem { .. }) {
         findings.warn(listed.at("options"), "tmpcopyup has no effect: this is no new tmpfs", SPEC_OPTIONS);
     }
 }

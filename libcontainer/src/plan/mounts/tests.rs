@@ -1,3 +1,5 @@
+//! Mounts from the config to the plan: tests of `plan/mounts.rs`.
+
 use super::*;
 use crate::plan::facts::{CgroupFacts, CgroupVersion, HierarchyFacts};
 use crate::plan::invalid::{Finding, Invalid};
@@ -161,14 +163,11 @@ fn m16_to_m19_propagation_goes_with_any_mount_in_listed_order() {
 }
 
 #[test]
-fn m30_tmpcopyup_is_for_a_new_tmpfs_only() {
-    let tmpfs = json!({"destination": "/d", "type": "tmpfs", "options": ["tmpcopyup"]});
-    assert!(matches!(mount(tmpfs.clone()).what, What::Filesystem { copy_up: true, .. }));
-    assert!(warnings(tmpfs).is_empty());
-    assert_eq!(
-        warnings(json!({"destination": "/d", "type": "ramfs", "options": ["tmpcopyup"]})),
-        ["options"]
-    );
+fn m30_tmpcopyup_is_refused_on_a_tmpfs_and_without_effect_elsewhere() {
+    let options = json!(["tmpcopyup"]);
+    assert_eq!(wrong(json!({"destination": "/d", "type": "tmpfs", "options": options})), ["options"]);
+    let bind = json!({"destination": "/d", "source": "/x", "options": ["bind", "tmpcopyup"]});
+    assert_eq!(warnings(bind), ["options"]);
 }
 
 #[test]
@@ -194,7 +193,7 @@ fn m31_m33_m34_mappings_of_its_own_map_a_mount_with_or_without_the_option() {
         assert_eq!((idmap.deep, idmap.maps.map(|m| m.users[0].outside)), (deep, Some(200_000)));
     }
     let what = json!({"destination": "/d", "type": "tmpfs", "uidMappings": ids, "gidMappings": ids});
-    assert!(matches!(mount(what).what, What::Filesystem { idmap: Some(_), .. }));
+    assert_eq!(wrong(what), ["/mounts/0"]);
     let half = json!({"destination": "/d", "source": "/x", "options": ["bind", "idmap"], "uidMappings": ids});
     assert_eq!(wrong(half), ["gidMappings"]);
     let remount =

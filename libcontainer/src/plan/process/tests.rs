@@ -1,3 +1,5 @@
+//! The program and its kernel: tests of `plan/process.rs`.
+
 use serde_json::{Value, json};
 
 use super::super::namespaces::NamespaceSet;

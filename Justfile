@@ -1,0 +1,55 @@
+# `just` lists what there is. Tests and demo work without just: `ci`, `test`, `check` are parts of scripts/test.
+
+target := env_var_or_default("CARGO_TARGET_DIR", "target")
+
+[private]
+list:
+    @just --list --unsorted
+
+[private]
+binaries:
+    @cargo build --quiet --locked -p ketch -p spec-conformance --bins
+
+# Build ketch and show what it does (scripts/demo)
+demo:
+    scripts/demo
+
+# All tests (root)
+test:
+    scripts/test test
+
+# Format and lints
+check:
+    scripts/test check
+
+# Rewrite the golden plans; read the diff before you commit it
+golden:
+    UPDATE=1 cargo test --locked -p libcontainer --test golden
+
+# Print the plan for a bundle
+plan DIR=".": binaries
+    {{target}}/debug/ketch plan --bundle {{DIR}}
+
+# Time ketch beside the peers in $PEERS or PATH, and a floor (root); try --help
+bench *ARGS:
+    cargo build --quiet --locked --release -p ketch -p integration-tests --bins && {{target}}/release/bench {{ARGS}}
+
+# Conformance of ketch and of the peers in $PEERS or PATH (root)
+compare: binaries
+    @for name in ketch crun runc youki; do program=$(PATH="{{target}}/debug:${PEERS:+$PEERS:}$PATH" command -v $name) && { echo "== $program"; {{target}}/debug/spec-conformance --runtime "$program"; }; done; true
+
+# Conformance of ketch, clause by clause (root)
+conformance:
+    scripts/test conformance
+
+# Integration tests in a virtual machine; $VM is a program that takes --share DIR -- COMMAND
+vm:
+    scripts/vm
+
+# The property tests with many more cases
+fuzz:
+    PROPTEST_CASES=20000 cargo test --locked -p libcontainer --test property
+
+# Exactly what continuous integration runs (root)
+ci:
+    .ci/run
