@@ -17,11 +17,21 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
+use cli::Cli;
 use commands::Failure;
 use log::Log;
 
+/// Commands that put a process of this program into a container.
+const ENTERING: [&str; 3] = ["create", "exec", "run"];
+
 fn main() -> ExitCode {
+    // Before anything else is done, because it executes this program again. A container of such a name, say,
+    // causes it too: that costs a millisecond, and reading the command line twice costs every container some.
+    if std::env::args_os().skip(1).any(|arg| ENTERING.iter().any(|name| arg == *name))
+        && let Err(stop) = libcontainer::seal::enter()
+    {
+        return finish(Err(Failure::new(format!("seal the runtime's binary: {stop}"))), None);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -30,12 +40,6 @@ fn main() -> ExitCode {
         return finish(commands::version(), None);
     }
     let Some(command) = cli.command else { return ExitCode::from(1) };
-    // Before anything else is done: it executes this program again.
-    if enters_container(&command)
-        && let Err(stop) = libcontainer::seal::enter()
-    {
-        return finish(Err(Failure::new(format!("seal the runtime's binary: {stop}"))), None);
-    }
     let log = match Log::open(&cli.global) {
         Ok(log) => Arc::new(log),
         Err(error) => return finish(Err(Failure::new(format!("open the log file: {error}"))), None),
@@ -44,11 +48,6 @@ fn main() -> ExitCode {
         return finish(Err(Failure::new("a second log")), None);
     }
     finish(commands::run(&cli.global, command), Some(&log))
-}
-
-/// Whether a process of this program will be inside a container.
-fn enters_container(command: &Command) -> bool {
-    matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_))
 }
 
 /// Answers a command line that cannot be understood, or that asks for help.
