@@ -28,15 +28,15 @@ golden:
 
 # Print the plan for a bundle
 plan DIR=".": binaries
-    {{target}}/debug/ketch plan --bundle {{DIR}}
+    {{ target }}/debug/ketch plan --bundle {{ DIR }}
 
 # Time ketch beside the peers in $PEERS or PATH, and a floor (root); try --help
 bench *ARGS:
-    cargo build --quiet --locked --release -p ketch -p integration-tests --bins && {{target}}/release/bench {{ARGS}}
+    cargo build --quiet --locked --release -p ketch -p integration-tests --bins && {{ target }}/release/bench {{ ARGS }}
 
 # Conformance of ketch and of the peers in $PEERS or PATH (root)
 compare: binaries
-    @for name in ketch crun runc youki; do program=$(PATH="{{target}}/debug:${PEERS:+$PEERS:}$PATH" command -v $name) && { echo "== $program"; {{target}}/debug/spec-conformance --runtime "$program"; }; done; true
+    @for name in ketch crun runc youki; do program=$(PATH="{{ target }}/debug:${PEERS:+$PEERS:}$PATH" command -v $name) && { echo "== $program"; {{ target }}/debug/spec-conformance --runtime "$program"; }; done; true
 
 # Conformance of ketch, clause by clause (root)
 conformance:

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use spec_conformance::Runtime;
 
 /// The roots of all cgroup hierarchies.
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// How long somebody else's empty cgroup may stay before it counts as left behind by us.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// The host as it is at one moment. For tests that have the test process for themselves: what other threads
 /// start would look like something left behind.
@@ -66,12 +69,17 @@ impl HostState {
         let processes =
             |state: &HostState| state.processes.iter().map(|(pid, what)| format!("{pid} {what}")).collect();
         compare("process", &processes(self), &processes(&now));
-        let cgroups: BTreeSet<String> = now
-            .cgroups
-            .difference(&self.cgroups)
-            .filter(|path| !is_foreign(path, &now.root))
-            .cloned()
-            .collect();
+        let mut cgroups = now.cgroups.difference(&self.cgroups).cloned().collect::<BTreeSet<_>>();
+        let own = own_name(&now.root);
+        // Others on this machine may be making containers: theirs are in use, or go. What is ours stays said.
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            cgroups.retain(|path| path.contains(&own) || !is_foreign(path));
+            if cgroups.iter().all(|path| path.contains(&own)) || Instant::now() > deadline {
+                break;
+            }
+            std::thread::yield_now();
+        }
         compare("cgroup", &BTreeSet::new(), &cgroups);
         if self.own_files != now.own_files {
             let _infallible =
@@ -89,13 +97,15 @@ fn is_terminal(name: &str) -> bool {
     name.strip_prefix("/dev/pts/").is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// What the ids of all containers of a runtime have in common.
+fn own_name(root: &Path) -> String {
+    let name = root.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    name.unwrap_or_default().to_owned()
+}
+
 /// Whether somebody else on this machine made this cgroup: it holds a process that is not ours, or has the name
 /// of another test's container, or went away meanwhile.
-fn is_foreign(cgroup: &str, root: &Path) -> bool {
-    let own = root.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
-    if cgroup.contains(own) {
-        return false;
-    }
+fn is_foreign(cgroup: &str) -> bool {
     if cgroup.contains("conformance-") || !Path::new(cgroup).exists() {
         return true;
     }

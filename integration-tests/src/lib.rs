@@ -5,6 +5,7 @@
 
 mod helper;
 mod host;
+mod rootless;
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use spec_conformance::{Profile, Runtime};
 
 pub use helper::Namespaces;
 pub use host::HostState;
+pub use rootless::Rootless;
 
 /// The binary under test: what `KETCH` names, else `ketch` beside this test in the target directory.
 ///

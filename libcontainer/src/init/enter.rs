@@ -45,6 +45,11 @@ impl Entering<'_> {
         joins.chain(self.target.iter().map(|t| t.pidfd.as_raw_fd()))
     }
 
+    /// Other processes are in the namespaces that are entered.
+    fn meets_others(&self) -> bool {
+        self.target.is_some() || !self.entry.join.is_empty() || self.entry.step_in.is_some()
+    }
+
     /// Rights and paths of the host go away on the way in, so cgroups are joined before that.
     fn leaves_host(&self) -> bool {
         self.entry.changes_user() || !self.entry.join.is_empty() || self.target.is_some()
@@ -57,6 +62,11 @@ pub(super) fn enter(orders: &mut Orders<'_>) -> Result<(), Failure> {
     let entry = entering.entry;
     if entering.leaves_host() {
         join_cgroups(orders)?;
+    }
+    if entering.meets_others() {
+        // Who is in there already must not look into a process that still has the host's files open, and will
+        // soon have their user ids (CVE-2016-9962).
+        attributes::set_dumpable(false).at(Step::Signals)?;
     }
     for (fd, i) in entering.joins.iter().zip(0..) {
         let kind = entry.join.get(usize::from(i)).map_or(0, |join| join.kind.flag());

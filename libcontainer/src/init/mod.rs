@@ -112,7 +112,8 @@ fn live(orders: &mut Orders<'_>) -> i32 {
 
 /// Builds the container and everything around the program. Gives the connection over which `start` came.
 fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure> {
-    // Others' files and namespaces are no business of what may be traced (CVE-2016-9962).
+    // By now ids are mapped, which a runtime without rights could not do to a process that cannot be dumped. Hooks
+    // and the program can look at this one from here on.
     attributes::set_dumpable(false).at(Step::Signals)?;
     let umask = fs::set_umask(0);
     if let Some(build) = &mut orders.build {

@@ -201,7 +201,14 @@ fn add_cgroup_tree(
     for hierarchy in hierarchies {
         match &hierarchy.bind {
             Some(path) => {
-                let tree = mount::clone_tree(CWD, path.as_c_str(), false)?;
+                let tree = match mount::clone_tree(CWD, path.as_c_str(), false) {
+                    // Without rights on the host there may be no cgroup of its own to show.
+                    Err(stop) if stop.is(Errno::ENOENT) => {
+                        root.make_directory(&hierarchy.destination)?;
+                        continue;
+                    }
+                    other => other?,
+                };
                 attach_at(root, &hierarchy.destination, tree.as_fd())?;
                 change_attributes(tree.as_fd(), false, attributes_of(flags))?;
             }
