@@ -135,24 +135,7 @@ impl Container {
     /// Its state.
     #[must_use]
     pub fn state(&self) -> State {
-        let status = self.status();
-        self.state_as(status)
-    }
-
-    fn state_as(&self, status: Status) -> State {
-        let record = &self.record;
-        let pid = record.process.map_or(0, |process| process.pid);
-        State {
-            oci_version: record.oci_version.clone(),
-            id: record.id.clone(),
-            pid: if status == Status::Stopped { 0 } else { pid },
-            status,
-            bundle: record.bundle.clone(),
-            rootfs: record.rootfs.clone(),
-            created: record.created.clone(),
-            annotations: record.annotations.clone(),
-            owner: owner_name(record.owner),
-        }
+        State::of(&self.record, self.status())
     }
 
     /// Runs the program of a container that is created. Returns when it is being executed.
@@ -203,7 +186,7 @@ impl Container {
     }
 
     fn poststart(&self) -> Result<(), Error> {
-        self.run_hooks(&self.record.poststart, Status::Running).map_err(|failed| {
+        run_hooks(&self.record, &self.record.poststart, Status::Running).map_err(|failed| {
             self.give_up();
             Error::hook("poststart", &failed)
         })
@@ -214,16 +197,6 @@ impl Container {
         if let Err(error) = self.destroy() {
             tracing::warn!(id = self.id(), %error, "container could not be removed after a hook failed");
         }
-    }
-
-    fn run_hooks(&self, hooks: &[Hook], status: Status) -> Result<(), hooks::Failed> {
-        if hooks.is_empty() {
-            return Ok(());
-        }
-        let state = self.state_as(status);
-        let directory = create::open_directory(&self.record.bundle);
-        let directory = directory.map_err(|stop| hooks::Failed { index: 0, stop, output: String::new() })?;
-        hooks::run_all(hooks, directory.as_fd(), &state_text(&state), state.pid)
     }
 
     /// Sends a signal to the first process, or with `all` to every process of the container.
@@ -304,17 +277,8 @@ impl Container {
             cgroup::remove(directory, DEATH)?;
         }
         self.entry.remove()?;
-        self.poststop();
+        run_poststop(&self.record);
         Ok(())
-    }
-
-    /// Each failure is a warning, and the others still run. Spec: runtime.md#lifecycle.
-    fn poststop(&self) {
-        for hook in &self.record.poststop {
-            if let Err(failed) = self.run_hooks(std::slice::from_ref(hook), Status::Stopped) {
-                tracing::warn!(id = self.id(), hook = %hook.path, stop = %failed.stop, output = failed.output, "poststop hook failed");
-            }
-        }
     }
 
     /// The pids of all its processes, as the runtime sees them.
@@ -348,6 +312,45 @@ impl Container {
             _ => format!("cannot {verb} container {} in the {} state", self.id(), status.word()),
         };
         Error::new(ErrorKind::State, message)
+    }
+}
+
+impl State {
+    fn of(record: &Record, status: Status) -> State {
+        let pid = record.process.filter(|_| status != Status::Stopped).map_or(0, |process| process.pid);
+        State {
+            oci_version: record.oci_version.clone(),
+            id: record.id.clone(),
+            pid,
+            status,
+            bundle: record.bundle.clone(),
+            rootfs: record.rootfs.clone(),
+            created: record.created.clone(),
+            annotations: record.annotations.clone(),
+            owner: owner_name(record.owner),
+        }
+    }
+}
+
+/// Runs hooks of the runtime's namespaces, in the bundle's directory.
+fn run_hooks(record: &Record, hooks: &[Hook], status: Status) -> Result<(), hooks::Failed> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let state = State::of(record, status);
+    let directory = create::open_directory(&record.bundle);
+    let directory = directory.map_err(|stop| hooks::Failed { index: 0, stop, output: String::new() })?;
+    hooks::run_all(hooks, directory.as_fd(), &state_text(&state), state.pid)
+}
+
+/// Runs the hooks for a container that is gone: each failure is a warning, and the others still run. Spec:
+/// runtime.md#lifecycle.
+fn run_poststop(record: &Record) {
+    for hook in &record.poststop {
+        if let Err(failed) = run_hooks(record, std::slice::from_ref(hook), Status::Stopped) {
+            let (id, stop) = (&record.id, failed.stop);
+            tracing::warn!(id, hook = %hook.path, %stop, output = failed.output, "poststop hook failed");
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::SystemTime;
 use crate::bundle::Bundle;
 use crate::error::{Error, ErrorKind};
 use crate::fault::Fault;
-use crate::hooks;
 use crate::host;
 use crate::launch::{self, Launched, Settings, cgroup::Group};
 use crate::path::KernelString;
@@ -18,7 +17,7 @@ use crate::state::{Entry, Identity, Record, Store, VERSION};
 use crate::sys::process::{self, Child, Exit};
 use crate::sys::{Stop, fs};
 
-use super::{Container, State, Status, owner_name, state_text};
+use super::{Container, State, Status, run_poststop, state_text};
 use crate::channel::{At, Channel};
 
 /// What the caller decides about a new container.
@@ -224,7 +223,7 @@ fn launch_in<'a>(
     later: bool,
 ) -> Result<Launched<'a>, launch::Broken> {
     let directory = open_directory(&bundle.path).at(Step::Root)?;
-    let state = |status| state_text(&state_of(record, status));
+    let state = |status| state_text(&State::of(record, status));
     let console = options.console.as_ref().map(OwnedFd::try_clone).transpose();
     let settings = Settings {
         start_in: later.then(|| entry.fd()),
@@ -245,30 +244,6 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Stop> {
     let unusable = Stop { call: crate::sys::Call::Open, errno: nix::libc::EINVAL };
     let path = KernelString::path(path.to_str().unwrap_or_default()).map_err(|_| unusable)?;
     fs::open(fs::CWD, path.as_c_str(), nix::libc::O_RDONLY | nix::libc::O_DIRECTORY, 0)
-}
-
-fn state_of(record: &Record, status: Status) -> State {
-    State {
-        oci_version: record.oci_version.clone(),
-        id: record.id.clone(),
-        pid: 0,
-        status,
-        bundle: record.bundle.clone(),
-        rootfs: record.rootfs.clone(),
-        created: record.created.clone(),
-        annotations: record.annotations.clone(),
-        owner: owner_name(record.owner),
-    }
-}
-
-fn run_poststop(record: &Record) {
-    let Ok(directory) = open_directory(&record.bundle) else { return };
-    for hook in &record.poststop {
-        let state = state_text(&state_of(record, Status::Stopped));
-        if let Err(failed) = hooks::run_all(std::slice::from_ref(hook), directory.as_fd(), &state, 0) {
-            tracing::warn!(id = record.id, hook = %hook.path, stop = %failed.stop, output = failed.output, "poststop hook failed");
-        }
-    }
 }
 
 /// What is remembered, before anything of it exists.
