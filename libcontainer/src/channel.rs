@@ -11,6 +11,7 @@
 //!                <-- Reached(Created)
 //! Go(Created)    -->                       the record is written: the container exists
 //! Go(Start)      -->                       here for `run`, else over the start socket
+//!                <-- Reached(Start)        nothing is left to do but the exec
 //!                    end of file           the program is being executed
 //! ```
 //! Instead of any of its messages init may send `Failed(step, call, errno)`. End of file before `Created` means

@@ -90,7 +90,7 @@ impl<'a> Program<'a> {
             process::install(stdin, 0)?;
             process::install(out, 1)?;
             process::install(out, 2)?;
-            process::close_on_exec_from(3)?;
+            process::close_all_but(&[])?;
             attributes::set_dumpable(true)?;
             signal::reset_dispositions()?;
             signal::unblock_all()

@@ -193,7 +193,7 @@ impl Store {
     }
 }
 
-fn check_id(id: &str) -> Result<(), Refused> {
+pub(crate) fn check_id(id: &str) -> Result<(), Refused> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
     if id.is_empty() || id.len() > 1024 || id == "." || id == ".." || !id.chars().all(fine) {
         return Err(Refused::Id(id.into()));

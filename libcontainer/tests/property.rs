@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::{array, fs};
 
-use libcontainer::plan::cgroup::Write;
 use libcontainer::plan::facts::Facts;
 use libcontainer::plan::invalid::Finding;
+use libcontainer::plan::limits::Write;
 use libcontainer::plan::step::Step;
 use libcontainer::plan::{Choices, Plan, document};
 use proptest::collection::{btree_map, vec};

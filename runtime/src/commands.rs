@@ -1,9 +1,6 @@
 //! What each command does, in the library's verbs.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use libcontainer::bundle::Bundle;
@@ -12,40 +9,8 @@ use libcontainer::error::{Error, ErrorKind};
 use libcontainer::state::Store;
 
 use crate::cli::{Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
+use crate::outcome::{Failure, connect, print, print_json, write_pid_file};
 use crate::{exec, features, foreground, listing, signals, spec};
-
-/// Why a command failed: what is said, and the exit status.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// What is said.
-    pub(crate) message: String,
-    /// The exit status.
-    pub(crate) status: i32,
-}
-
-impl Failure {
-    /// A failure with status 1.
-    pub(crate) fn new(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), status: 1 }
-    }
-
-    /// What was done to which file, and why that failed.
-    pub(crate) fn file(verb: &str, path: &Path, error: &io::Error) -> Failure {
-        Failure::new(format!("{verb} {}: {error}", path.display()))
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        // As a shell has it, for a program that cannot be executed.
-        let status = match error.kind() {
-            ErrorKind::ProgramMissing => 127,
-            ErrorKind::ProgramUnusable => 126,
-            _ => 1,
-        };
-        Failure { message: error.to_string(), status }
-    }
-}
 
 /// Carries out a command; gives the exit status.
 pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
@@ -98,18 +63,6 @@ pub(crate) fn version() -> Result<i32, Failure> {
     print(&lines)
 }
 
-/// Prints `text` on stdout.
-pub(crate) fn print(text: &str) -> Result<i32, Failure> {
-    let written = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
-    written.map(|()| 0).map_err(|error| Failure::new(format!("write to stdout: {error}")))
-}
-
-/// Prints `value` as JSON on stdout.
-pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<i32, Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(error.to_string()))?;
-    print(&format!("{text}\n"))
-}
-
 fn options(args: &Create, console: Option<OwnedFd>) -> Options {
     Options {
         pivot: !args.no_pivot,
@@ -128,13 +81,6 @@ fn fault(args: &Create) -> libcontainer::fault::Fault {
     step.map_or_else(Default::default, libcontainer::fault::Fault::at)
 }
 
-/// Connects to the socket that wants a terminal's master.
-pub(crate) fn connect(path: &Path) -> Result<OwnedFd, Failure> {
-    let stream = UnixStream::connect(path)
-        .map_err(|error| Failure::file("connect to console socket", path, &error))?;
-    Ok(stream.into())
-}
-
 fn create(store: &Store, args: &Create) -> Result<i32, Failure> {
     let bundle = Bundle::load(&args.bundle).map_err(Error::from)?;
     let console = args.console_socket.as_deref().map(connect).transpose()?;
@@ -144,16 +90,6 @@ fn create(store: &Store, args: &Create) -> Result<i32, Failure> {
         container.delete(true)?;
         Err(failure)
     })
-}
-
-/// Writes a pid file, whole or not at all: decimal, and nothing else.
-pub(crate) fn write_pid_file(path: Option<&Path>, pid: i32) -> Result<(), Failure> {
-    let Some(path) = path else { return Ok(()) };
-    let failed = |error: io::Error| Failure::file("write pid file", path, &error);
-    let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
-    let new = path.with_file_name(format!(".{}", name.to_string_lossy()));
-    let written = File::create(&new).and_then(|mut file| file.write_all(pid.to_string().as_bytes()));
-    written.and_then(|()| fs::rename(&new, path)).map_err(failed)
 }
 
 fn run_container(store: &Store, args: &Run) -> Result<i32, Failure> {

@@ -8,8 +8,8 @@ use libcontainer::state::Store;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 
 use crate::cli::Exec;
-use crate::commands::{Failure, connect, write_pid_file};
 use crate::foreground::Foreground;
+use crate::outcome::{Failure, connect, write_pid_file};
 
 /// What clients expect of an exec that could not be started.
 const NOT_STARTED: i32 = 255;

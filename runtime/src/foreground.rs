@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
-use crate::commands::Failure;
+use crate::outcome::Failure;
 
 /// The runtime, ready to stay: from here on signals wait to be passed on.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use libcontainer::container::{self, Container, State};
 use libcontainer::state::Store;
 
 use crate::cli::{Form, List, Ps};
-use crate::commands::{Failure, print, print_json};
+use crate::outcome::{Failure, print, print_json};
 
 /// `list`
 pub(crate) fn containers(store: &Store, args: &List) -> Result<i32, Failure> {

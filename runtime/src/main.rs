@@ -8,6 +8,7 @@ mod features;
 mod foreground;
 mod listing;
 mod log;
+mod outcome;
 mod signals;
 mod spec;
 
@@ -18,8 +19,8 @@ use std::sync::Arc;
 use clap::Parser;
 
 use cli::Cli;
-use commands::Failure;
 use log::Log;
+use outcome::Failure;
 
 /// Commands that put a process of this program into a container.
 const ENTERING: [&str; 3] = ["create", "exec", "run"];

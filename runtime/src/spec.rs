@@ -6,8 +6,8 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::cli::SpecArgs;
-use crate::commands::Failure;
 use crate::features::SPEC_VERSION;
+use crate::outcome::Failure;
 
 /// Writes config.json, unless there is one.
 pub(crate) fn write(args: &SpecArgs) -> Result<i32, Failure> {

@@ -12,7 +12,8 @@ use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
 use crate::hooks::{Program as Hook, StateText};
 use crate::path::PATH_MAX;
-use crate::plan::process::{Capabilities, Process, Terminal};
+use crate::plan::capability::Capabilities;
+use crate::plan::process::{Process, Terminal};
 use crate::plan::step::Step;
 use crate::sys::attributes::{self, SchedAttr};
 use crate::sys::creds::{self, Instruction};
@@ -149,7 +150,7 @@ fn set_up_terminal(root: &Root, size: Terminal, out: &OwnedFd, uid: u32, own: bo
 /// Gives pipes and sockets among the standard streams to the program's user, who could not open
 /// /dev/stdout again otherwise. Devices are the host's: their owner stays.
 fn give_streams(uid: u32) -> Result<(), Stop> {
-    for stream in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
+    for stream in process::standard_streams() {
         let device = match fs::kind(stream) {
             Ok(kind) => [libc::S_IFCHR, libc::S_IFBLK].contains(&kind.format()),
             // Closed by the caller.

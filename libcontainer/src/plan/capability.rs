@@ -1,11 +1,22 @@
 //! Capabilities: their names and numbers, and which of those that a config lists can be given. Pure.
 
 use oci_spec::runtime::{Capabilities as Listed, Capability, LinuxCapabilities};
+use serde::Serialize;
 
 use super::facts::Facts;
 use super::invalid::Findings;
 use super::namespaces::Entry;
-use super::process::Capabilities;
+
+/// The five sets. Bit n stands for capability n. See capabilities(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[allow(missing_docs, reason = "the names are those of capabilities(7)")]
+pub struct Capabilities {
+    pub bounding: u64,
+    pub effective: u64,
+    pub inheritable: u64,
+    pub permitted: u64,
+    pub ambient: u64,
+}
 
 const SPEC: &str = "config.md#linux-process";
 

@@ -1,14 +1,13 @@
 //! The container's cgroup: where it is and what is written into it, on every layout. Pure.
 
-use std::fmt;
-
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 
+use super::Choices;
 use super::devices::{self, Access, DeviceKind, DeviceRule};
 use super::facts::{CgroupFacts, CgroupVersion, Facts, HierarchyFacts};
 use super::invalid::Findings;
-use super::{Choices, limits};
+use super::limits::{self, Hierarchy, Write};
 use crate::path::PATH_MAX;
 
 const SPEC_DEVICES: &str = "config-linux.md#allowed-device-list";
@@ -29,44 +28,6 @@ pub struct Cgroup {
     pub devices: Vec<DeviceRule>,
     /// Nothing was asked of it, and the runtime may lack the rights: then do without.
     pub optional: bool,
-}
-
-/// A hierarchy that the container is in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Hierarchy {
-    /// Version 1 or 2.
-    pub version: CgroupVersion,
-    /// Where it is mounted.
-    pub mount: String,
-    /// Its controllers; `name=systemd` for a named one.
-    pub controllers: Vec<String>,
-    /// Controllers to turn on in every parent (`cgroup.subtree_control`), version 2 only.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub enable: Vec<String>,
-}
-
-/// One limit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Write {
-    /// Index of its hierarchy.
-    pub hierarchy: u16,
-    /// The file.
-    pub file: String,
-    /// What is written into it.
-    pub value: String,
-    /// The property of the config that asks for it, as a JSON pointer.
-    pub at: String,
-    /// The file may be missing: then another write says the same, or the kernel does it anyway.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub may_be_absent: bool,
-}
-
-impl fmt::Display for Write {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: write {:?}", self.file, self.value)
-    }
 }
 
 impl Cgroup {

@@ -9,7 +9,7 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
 use serde::Serialize;
 
 use super::invalid::Findings;
-use super::mounts::is_bind;
+use super::options::is_bind;
 use crate::path::{KernelString, RootPath};
 pub use rules::{effective, rules};
 

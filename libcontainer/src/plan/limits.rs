@@ -11,11 +11,51 @@ mod others;
 #[cfg(test)]
 mod tests;
 
-use oci_spec::runtime::LinuxResources;
+use std::fmt;
 
-use super::cgroup::{Hierarchy, Write};
+use oci_spec::runtime::LinuxResources;
+use serde::Serialize;
+
 use super::facts::CgroupVersion;
 use super::invalid::Findings;
+
+/// A hierarchy that the container is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hierarchy {
+    /// Version 1 or 2.
+    pub version: CgroupVersion,
+    /// Where it is mounted.
+    pub mount: String,
+    /// Its controllers; `name=systemd` for a named one.
+    pub controllers: Vec<String>,
+    /// Controllers to turn on in every parent (`cgroup.subtree_control`), version 2 only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub enable: Vec<String>,
+}
+
+/// One limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Write {
+    /// Index of its hierarchy.
+    pub hierarchy: u16,
+    /// The file.
+    pub file: String,
+    /// What is written into it.
+    pub value: String,
+    /// The property of the config that asks for it, as a JSON pointer.
+    pub at: String,
+    /// The file may be missing: then another write says the same, or the kernel does it anyway.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_absent: bool,
+}
+
+impl fmt::Display for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: write {:?}", self.file, self.value)
+    }
+}
 
 /// Converts `resources` for a cgroup that lives in `hierarchies`, in the order in which they are written:
 /// cpu, cpuset, block I/O, memory, huge pages, pids, network, rdma; `unified` last, so that it wins.

@@ -16,11 +16,11 @@ pub mod mounts;
 pub mod namespaces;
 pub mod options;
 pub mod process;
-mod rlimit;
+pub mod rlimit;
 pub mod schedule;
 pub mod seccomp;
 pub mod step;
-mod sysctl;
+pub mod sysctl;
 
 use std::fmt;
 
@@ -142,8 +142,6 @@ impl Plan {
         each(Step::OpenNamespace, self.entry.join.len());
         each(Step::CgroupCreate, self.cgroup.hierarchies.len());
         each(Step::CgroupWrite, self.cgroup.writes.len());
-        let legacy = self.cgroup.hierarchies.iter().filter(|h| h.version == facts::CgroupVersion::V1);
-        each(Step::CgroupJoin, legacy.count());
         // Version 1 comes first; version 2 is entered by the clone.
         let legacy = self.cgroup.hierarchies.iter().filter(|h| h.version == facts::CgroupVersion::V1);
         each(Step::CgroupJoin, legacy.count());
@@ -315,7 +313,8 @@ impl fmt::Display for Described<'_> {
             Step::Exec | Step::FindProgram => {
                 let name =
                     plan.process.as_ref().and_then(|p| p.args.first()).map_or("?", KernelString::as_str);
-                write!(f, "exec {name:?}")
+                let verb = if self.step == Step::Exec { "exec" } else { "look for" };
+                write!(f, "{verb} {name:?}")
             }
             other => f.write_str(phrase(other)),
         }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use nix::libc;
-use oci_spec::runtime::{Mount as SpecMount, Spec};
+use oci_spec::runtime::Spec;
 use serde::Serialize;
 
 use super::Choices;
@@ -17,7 +17,7 @@ use super::facts::Facts;
 use super::ids::IdMaps;
 use super::invalid::Findings;
 use super::namespaces::Entry;
-use super::options::{self, Options, ms};
+use super::options::{self, Attributes, Propagation, ms};
 use crate::path::{KernelString, RootPath, Unusable};
 
 const MS_RDONLY: u64 = ms(libc::MS_RDONLY);
@@ -55,14 +55,6 @@ pub struct Rootfs {
     pub readonly_paths: Vec<RootPath>,
     /// Change the root with pivot_root(2).
     pub pivot: bool,
-}
-
-/// How mount events travel between mounts: one `MS_` flag, maybe with `MS_REC`. See mount_namespaces(7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Propagation {
-    /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`, with `MS_REC` for all mounts below.
-    pub flags: u64,
 }
 
 /// One entry of `mounts`.
@@ -160,23 +152,6 @@ pub struct TreeHierarchy {
     pub unified: bool,
 }
 
-/// A change of mount attributes: `MOUNT_ATTR_` flags to set and to clear. See mount_setattr(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Attributes {
-    /// Attributes to set.
-    pub set: u64,
-    /// Attributes to clear.
-    pub clear: u64,
-}
-
-impl Attributes {
-    /// Nothing changes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Attributes::default()
-    }
-}
-
 /// The ids of an id-mapped mount. See mount_setattr(2), ID-mapped mounts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct IdMap {
@@ -248,13 +223,6 @@ pub fn compile(
         ),
         pivot: choices.pivot,
     }
-}
-
-/// Whether the config asks for a bind mount: by its options; the type says nothing, unless it is `bind`.
-pub(super) fn is_bind(mount: &SpecMount) -> bool {
-    let names = mount.options().as_deref().unwrap_or_default();
-    let options = Options::read(names.iter().map(String::as_str));
-    !options.remount && (options.bind.is_some() || mount.typ().as_deref() == Some("bind"))
 }
 
 fn root_path(path: &str, given: bool, choices: &Choices, findings: &mut Findings) -> KernelString {

@@ -1,8 +1,9 @@
 //! The options of a mount: one table for the parser, for `features` and for the documentation. Pure.
 
 use nix::libc;
+use oci_spec::runtime::Mount as SpecMount;
+use serde::Serialize;
 
-use super::mounts::{Attributes, Propagation};
 use Change::{
     Bind, Choose, Clear, ClearSuper, CopyUp, MapIds, Nothing, Propagate, Remount, Set, SetSuper, Unchoose,
 };
@@ -12,6 +13,31 @@ use libc::{
     MOUNT_ATTR_NOEXEC as NOEXEC, MOUNT_ATTR_NOSUID as NOSUID, MOUNT_ATTR_NOSYMFOLLOW as NOSYMFOLLOW,
     MOUNT_ATTR_RDONLY as RDONLY, MOUNT_ATTR_RELATIME as RELATIME, MOUNT_ATTR_STRICTATIME as STRICTATIME,
 };
+
+/// How mount events travel between mounts: one `MS_` flag, maybe with `MS_REC`. See mount_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Propagation {
+    /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`, with `MS_REC` for all mounts below.
+    pub flags: u64,
+}
+
+/// A change of mount attributes: `MOUNT_ATTR_` flags to set and to clear. See mount_setattr(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Attributes {
+    /// Attributes to set.
+    pub set: u64,
+    /// Attributes to clear.
+    pub clear: u64,
+}
+
+impl Attributes {
+    /// Nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Attributes::default()
+    }
+}
 
 /// What an option changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +157,13 @@ const FLAGS: &[(u64, u64)] = &[
 #[allow(clippy::unnecessary_cast, reason = "c_ulong has 32 bits on some architectures")]
 pub(super) const fn ms(flag: libc::c_ulong) -> u64 {
     flag as u64
+}
+
+/// Whether the config asks for a bind mount: by its options; the type says nothing, unless it is `bind`.
+pub(super) fn is_bind(mount: &SpecMount) -> bool {
+    let names = mount.options().as_deref().unwrap_or_default();
+    let options = Options::read(names.iter().map(String::as_str));
+    !options.remount && (options.bind.is_some() || mount.typ().as_deref() == Some("bind"))
 }
 
 /// The names of all options that are applied, sorted, for `features`.

@@ -5,10 +5,14 @@ use std::collections::HashSet;
 use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, Process as SpecProcess, Spec};
 use serde::Serialize;
 
+use super::capability::Capabilities;
 use super::facts::Facts;
 use super::ids::{IdRange, Ids};
 use super::invalid::Findings;
 use super::namespaces::{Entry, Namespace};
+use super::rlimit::Rlimit;
+use super::schedule::{MemoryPolicy, Scheduler};
+use super::sysctl::Sysctl;
 use super::{Choices, capability, rlimit, schedule, sysctl};
 use crate::path::{KernelString, RootPath};
 
@@ -42,17 +46,6 @@ pub struct Kernel {
     pub keyring: Option<KernelString>,
     /// A new network namespace gets its loopback device brought up.
     pub loopback: bool,
-}
-
-/// One kernel parameter. See sysctl(8).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sysctl {
-    /// As the config spells it: `net.ipv4.ip_forward`.
-    pub key: String,
-    /// Its file below /proc: `sys/net/ipv4/ip_forward`.
-    pub file: KernelString,
-    /// What is written.
-    pub value: KernelString,
 }
 
 /// A program and the state in which it is executed. The same for create and exec.
@@ -116,31 +109,6 @@ pub struct Terminal {
     pub columns: u16,
 }
 
-/// One resource limit. See getrlimit(2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Rlimit {
-    /// `RLIMIT_NOFILE`.
-    pub name: &'static str,
-    /// Its number.
-    #[serde(skip)]
-    pub resource: u32,
-    /// Soft limit.
-    pub soft: u64,
-    /// Hard limit.
-    pub hard: u64,
-}
-
-/// The five sets. Bit n stands for capability n. See capabilities(7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[allow(missing_docs, reason = "the names are those of capabilities(7)")]
-pub struct Capabilities {
-    pub bounding: u64,
-    pub effective: u64,
-    pub inheritable: u64,
-    pub permitted: u64,
-    pub ambient: u64,
-}
-
 /// A label that takes effect when the program is executed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Label {
@@ -148,28 +116,6 @@ pub struct Label {
     pub file: KernelString,
     /// What is written.
     pub value: KernelString,
-}
-
-/// A scheduling policy. See sched(7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[allow(missing_docs, reason = "the names are those of struct sched_attr in sched_setattr(2)")]
-pub struct Scheduler {
-    pub policy: u32,
-    pub flags: u64,
-    pub nice: i32,
-    pub priority: u32,
-    pub runtime: u64,
-    pub deadline: u64,
-    pub period: u64,
-}
-
-/// A NUMA policy. See set_mempolicy(2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MemoryPolicy {
-    /// Mode with its flags.
-    pub mode: u32,
-    /// Nodes as a bit mask, lowest first.
-    pub nodes: Vec<u64>,
 }
 
 /// Decides names, keyring and kernel parameters.

@@ -1,9 +1,23 @@
 //! Resource limits: their names and numbers, and what a config sets them to. Pure.
 
 use oci_spec::runtime::{PosixRlimit, PosixRlimitType};
+use serde::Serialize;
 
 use super::invalid::Findings;
-use super::process::Rlimit;
+
+/// One resource limit. See getrlimit(2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rlimit {
+    /// `RLIMIT_NOFILE`.
+    pub name: &'static str,
+    /// Its number.
+    #[serde(skip)]
+    pub resource: u32,
+    /// Soft limit.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
 
 const SPEC: &str = "config.md#posix-process";
 

@@ -4,9 +4,31 @@ use oci_spec::runtime::{
     IOPriorityClass, LinuxIOPriority, LinuxMemoryPolicy, LinuxSchedulerFlag, LinuxSchedulerPolicy,
     MemoryPolicyFlagType, MemoryPolicyModeType, Scheduler as SpecScheduler,
 };
+use serde::Serialize;
 
 use super::invalid::Findings;
-use super::process::{MemoryPolicy, Scheduler};
+
+/// A scheduling policy. See sched(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[allow(missing_docs, reason = "the names are those of struct sched_attr in sched_setattr(2)")]
+pub struct Scheduler {
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+}
+
+/// A NUMA policy. See set_mempolicy(2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemoryPolicy {
+    /// Mode with its flags.
+    pub mode: u32,
+    /// Nodes as a bit mask, lowest first.
+    pub nodes: Vec<u64>,
+}
 
 const SPEC: &str = "config.md#linux-process";
 const SPEC_MEMORY: &str = "config-linux.md#memory-policy";

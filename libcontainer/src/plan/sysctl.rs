@@ -1,11 +1,22 @@
 //! Kernel parameters, and whose they are: only those of the container's own namespaces may be set. Pure.
 
 use oci_spec::runtime::Spec;
+use serde::Serialize;
 
 use super::invalid::{Findings, pointer_token};
 use super::namespaces::{Entry, Namespace};
-use super::process::Sysctl;
 use crate::path::KernelString;
+
+/// One kernel parameter. See sysctl(8).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sysctl {
+    /// As the config spells it: `net.ipv4.ip_forward`.
+    pub key: String,
+    /// Its file below /proc: `sys/net/ipv4/ip_forward`.
+    pub file: KernelString,
+    /// What is written.
+    pub value: KernelString,
+}
 
 const SPEC: &str = "config-linux.md#sysctl";
 

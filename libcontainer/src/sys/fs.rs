@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::root::openat2;
 use super::{Call, Stop, check_int, retry};
 use crate::path::PATH_MAX;
 
@@ -26,6 +25,40 @@ pub fn open(at: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> Result<Ow
     })?;
     // SAFETY: the descriptor is new and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// openat2(2), close-on-exec. Repeats when a rename on the way makes the kernel give up.
+///
+/// # Errors
+/// Those of the call.
+pub(super) fn openat2(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    flags: i32,
+    mode: u32,
+    resolve: u64,
+) -> Result<OwnedFd, Stop> {
+    // SAFETY: all-zero is a valid open_how, which has only integers.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = u64::from((flags | libc::O_CLOEXEC).cast_unsigned());
+    how.mode = u64::from(mode);
+    how.resolve = resolve;
+    let at = directory.as_raw_fd();
+    let size = size_of::<libc::open_how>();
+    for _ in 0..128 {
+        let fd = retry(|| {
+            // SAFETY: `path` is NUL-terminated, `how` is a struct of `size` bytes.
+            super::check(Call::Openat2, unsafe {
+                libc::syscall(libc::SYS_openat2, at, path.as_ptr(), &raw const how, size)
+            })
+        });
+        match fd {
+            Err(stop) if stop.is(Errno::EAGAIN) => {}
+            // SAFETY: the descriptor is new and nobody else owns it.
+            other => return other.map(|fd| unsafe { super::own(fd) }),
+        }
+    }
+    Err(Stop::new(Call::Openat2, Errno::EAGAIN))
 }
 
 /// mkdirat(2)

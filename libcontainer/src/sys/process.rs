@@ -231,12 +231,17 @@ pub fn close_all_but(keep: &[RawFd]) -> Result<(), Stop> {
     close_range(first, u32::MAX, 0)
 }
 
-/// Marks every descriptor from `first` on as to be closed by execve(2).
+/// Marks every descriptor from `first` on as to be closed by execve(2). Those of this crate are so from the
+/// start; this is for any that is not.
 ///
 /// # Errors
 /// Those of close_range(2).
 pub fn close_on_exec_from(first: u32) -> Result<(), Stop> {
-    close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    match close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) {
+        // Linux < 5.11 has no such flag.
+        Err(stop) if stop.is(Errno::EINVAL) => Ok(()),
+        other => other,
+    }
 }
 
 fn close_range(first: u32, last: u32, flags: libc::c_uint) -> Result<(), Stop> {
@@ -283,6 +288,14 @@ pub fn exec_fd(program: BorrowedFd<'_>, args: &Strings<'_>, env: &Strings<'_>) -
     // SAFETY: as for `exec`; the path is an empty string, which AT_EMPTY_PATH allows.
     unsafe { libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args, env, libc::AT_EMPTY_PATH) };
     Stop::last(Call::Execve)
+}
+
+/// Descriptors 0, 1 and 2, each of which may be closed. The handles of std would allocate, and lock.
+#[must_use]
+pub fn standard_streams() -> [BorrowedFd<'static>; 3] {
+    // SAFETY: a number that is no open descriptor is an error of the call that it is used in, and these stay
+    // what they are: only `install` replaces one, by another file for the same use.
+    [0, 1, 2].map(|number| unsafe { BorrowedFd::borrow_raw(number) })
 }
 
 /// Makes `fd` the descriptor `number`, which stays open over execve(2).

@@ -4,7 +4,7 @@ use nix::libc;
 use oci_spec::runtime::Mount as SpecMount;
 
 use super::cgroup::{own_cgroup, tree};
-use super::{Attributes, IdMap, Mount, What};
+use super::{IdMap, Mount, What};
 use crate::path::{KernelString, RootPath};
 use crate::plan::Choices;
 use crate::plan::cgroup::Cgroup;
@@ -12,7 +12,8 @@ use crate::plan::facts::Facts;
 use crate::plan::ids::{self, IdMaps};
 use crate::plan::invalid::Findings;
 use crate::plan::namespaces::Entry;
-use crate::plan::options::{Change, Options, Reach, lookup, ms};
+use crate::plan::namespaces::Namespace;
+use crate::plan::options::{Attributes, Change, Options, Reach, is_bind, lookup, ms};
 
 const SPEC: &str = "config.md#mounts";
 const SPEC_OPTIONS: &str = "config.md#linux-mount-options";
@@ -61,7 +62,7 @@ pub(super) fn mount(
     let (what, recursive) = if listed.options.remount {
         refuse_idmap(&listed, idmap.is_some(), "a remount", findings);
         remount(&listed, findings)?
-    } else if super::is_bind(mount) {
+    } else if is_bind(mount) {
         bind(&listed, idmap, around, findings)?
     } else {
         (new(&listed, idmap, destination.as_ref(), around, findings)?, Attributes::default())
@@ -145,7 +146,7 @@ fn new(
             refuse_idmap(listed, idmap.is_some(), "a cgroup mount", findings);
             let data = data(listed, None, findings)?;
             let fallback = findings.check(
-                KernelString::path(&own_cgroup(around)),
+                KernelString::path(&own_cgroup(around.cgroup, around.facts)),
                 listed.at("type"),
                 "config-linux.md#control-groups",
             )?;
@@ -158,7 +159,15 @@ fn new(
                     format!("{name} has no effect: a cgroup mount on this host is several file systems");
                 findings.warn(listed.at(&format!("options/{i}")), says, SPEC_OPTIONS);
             }
-            Some(What::CgroupTree { flags, hierarchies: tree(destination?, around) })
+            Some(What::CgroupTree {
+                flags,
+                hierarchies: tree(
+                    destination?,
+                    around.cgroup,
+                    around.facts,
+                    around.entry.private(Namespace::Cgroup),
+                ),
+            })
         }
         _ => {
             let label = around.label.filter(|_| !UNLABELLED.contains(&fstype));

@@ -25,7 +25,7 @@ fn compiled(part: Value, facts: &Facts, namespaces: &[&str]) -> Result<(Rootfs, 
 
 /// A cgroup /box in all hierarchies of the host.
 fn cgroup(facts: &Facts) -> Cgroup {
-    let hierarchy = |h: &HierarchyFacts| crate::plan::cgroup::Hierarchy {
+    let hierarchy = |h: &HierarchyFacts| crate::plan::limits::Hierarchy {
         version: h.version,
         mount: h.mount.clone(),
         controllers: h.controllers.clone(),

@@ -1,0 +1,71 @@
+//! What a command hands out: its output, a pid file, a terminal's master, or the reason why it failed.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use libcontainer::error::{Error, ErrorKind};
+
+/// Why a command failed: what is said, and the exit status.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What is said.
+    pub(crate) message: String,
+    /// The exit status.
+    pub(crate) status: i32,
+}
+
+impl Failure {
+    /// A failure with status 1.
+    pub(crate) fn new(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), status: 1 }
+    }
+
+    /// What was done to which file, and why that failed.
+    pub(crate) fn file(verb: &str, path: &Path, error: &io::Error) -> Failure {
+        Failure::new(format!("{verb} {}: {error}", path.display()))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        // As a shell has it, for a program that cannot be executed.
+        let status = match error.kind() {
+            ErrorKind::ProgramMissing => 127,
+            ErrorKind::ProgramUnusable => 126,
+            _ => 1,
+        };
+        Failure { message: error.to_string(), status }
+    }
+}
+
+/// Prints `text` on stdout.
+pub(crate) fn print(text: &str) -> Result<i32, Failure> {
+    let written = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+    written.map(|()| 0).map_err(|error| Failure::new(format!("write to stdout: {error}")))
+}
+
+/// Prints `value` as JSON on stdout.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<i32, Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(error.to_string()))?;
+    print(&format!("{text}\n"))
+}
+
+/// Connects to the socket that wants a terminal's master.
+pub(crate) fn connect(path: &Path) -> Result<OwnedFd, Failure> {
+    let stream = UnixStream::connect(path)
+        .map_err(|error| Failure::file("connect to console socket", path, &error))?;
+    Ok(stream.into())
+}
+
+/// Writes a pid file, whole or not at all: decimal, and nothing else.
+pub(crate) fn write_pid_file(path: Option<&Path>, pid: i32) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    let failed = |error: io::Error| Failure::file("write pid file", path, &error);
+    let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+    let new = path.with_file_name(format!(".{}", name.to_string_lossy()));
+    let written = File::create(&new).and_then(|mut file| file.write_all(pid.to_string().as_bytes()));
+    written.and_then(|()| fs::rename(&new, path)).map_err(failed)
+}
