@@ -151,7 +151,8 @@ impl Store {
             other => other.map_err(refused("create", &path))?,
         }
         let entry = Entry::open(id, path)?;
-        let lock = entry.lock_now()?;
+        // Somebody who looks whether it is being created may hold it for a moment.
+        let lock = entry.lock(FlockArg::LockExclusive)?;
         Ok(Reservation { entry: Some(entry), _lock: lock })
     }
 
@@ -264,14 +265,6 @@ impl Entry {
         self.directory.as_fd()
     }
 
-    /// Takes the container for oneself, if nobody else has it.
-    ///
-    /// # Errors
-    /// EWOULDBLOCK if somebody has.
-    pub fn lock_now(&self) -> Result<Flock<File>, Refused> {
-        self.lock(FlockArg::LockExclusiveNonblock)
-    }
-
     fn lock(&self, how: FlockArg) -> Result<Flock<File>, Refused> {
         // A second open file description: a lock belongs to one.
         let file = File::open(&self.path).map_err(refused("open", &self.path))?;
@@ -281,7 +274,7 @@ impl Entry {
     /// Whether a runtime is creating this container now.
     #[must_use]
     pub fn is_being_created(&self) -> bool {
-        self.lock_now().is_err()
+        self.lock(FlockArg::LockSharedNonblock).is_err()
     }
 
     /// Writes the record, whole or not at all.

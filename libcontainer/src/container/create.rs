@@ -97,6 +97,8 @@ impl Running {
 /// # Errors
 /// Everything that is wrong with the config.
 pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
+    // First of all: names of cgroups are made from it, and would be what is complained of.
+    crate::state::check_id(&options.id)?;
     let choices = Choices {
         id: options.id.clone(),
         bundle: text(&bundle.path)?,

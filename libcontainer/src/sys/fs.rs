@@ -171,15 +171,6 @@ pub fn change_owner(at: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Resu
         .map(drop)
 }
 
-/// Sets the permissions of the file that `fd` is open for.
-///
-/// # Errors
-/// Those of fchmod(2).
-pub fn change_mode(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Stop> {
-    // SAFETY: takes integers only.
-    check_int(Call::Chmod, unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
-}
-
 /// umask(2); the mask before.
 pub fn set_umask(mask: u32) -> u32 {
     // SAFETY: takes an integer and cannot fail.

@@ -320,6 +320,9 @@ pub fn setsid() -> Result<(), Stop> {
     check_int(Call::Setsid, unsafe { libc::setsid() }).map(drop)
 }
 
+/// How long a killed child may take to be gone.
+const DEATH: Duration = Duration::from_secs(10);
+
 /// Kills and reaps the child when it is dropped, unless it is released.
 #[derive(Debug)]
 pub struct Leash {
@@ -351,7 +354,10 @@ impl Drop for Leash {
         if let Some(child) = self.child.take() {
             // It may have ended by itself; then there is nothing to kill, only to reap.
             let _gone = send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-            let _reaped = wait(child.pidfd.as_fd());
+            // One that hangs in the kernel is left to whoever is its parent next.
+            if has_ended(child.pidfd.as_fd(), DEATH) == Ok(true) {
+                let _reaped = wait(child.pidfd.as_fd());
+            }
         }
     }
 }

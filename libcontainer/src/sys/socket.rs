@@ -1,6 +1,6 @@
 //! Unix sockets: the pair between the processes, the start socket, and descriptors in messages.
 
-use std::mem::{MaybeUninit, size_of};
+use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -170,21 +170,6 @@ pub fn accept(socket: BorrowedFd<'_>) -> Result<OwnedFd, Stop> {
     })?;
     // SAFETY: the descriptor is new and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// The user that is at the other end of a connection, as this user namespace sees it. See unix(7), SO_PEERCRED.
-///
-/// # Errors
-/// Those of getsockopt(2).
-pub fn peer_user(socket: BorrowedFd<'_>) -> Result<u32, Stop> {
-    let mut credentials = MaybeUninit::<libc::ucred>::uninit();
-    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
-    let (fd, buffer) = (socket.as_raw_fd(), credentials.as_mut_ptr().cast());
-    // SAFETY: `buffer` is valid for writing `len` bytes.
-    let ret = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, buffer, &raw mut len) };
-    check_int(Call::Socket, ret)?;
-    // SAFETY: the call has filled it in.
-    Ok(unsafe { credentials.assume_init() }.uid)
 }
 
 /// Waits for a descriptor that somebody sends; `None` when the peer is gone without one.

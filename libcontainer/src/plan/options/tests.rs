@@ -51,8 +51,11 @@ fn m47_the_table_is_sorted_and_the_tests_know_every_name() {
     for (name, _) in PROPAGATIONS {
         known.extend([(*name).to_owned(), format!("r{name}")]);
     }
-    let names: BTreeSet<String> = names().into_iter().map(String::from).collect();
-    assert_eq!(names, known);
+    let table: BTreeSet<String> = OPTIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(table, known);
+    // What is refused is not told to clients.
+    known.remove("tmpcopyup");
+    assert_eq!(names().into_iter().map(String::from).collect::<BTreeSet<_>>(), known);
 }
 
 #[test]

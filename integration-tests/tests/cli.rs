@@ -1,0 +1,483 @@
+//! The command line is the one that engines speak: flags, output, exit statuses, logs. Contract: client-contract.md.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use integration_tests::{ketch, runtime};
+use serde_json::{Value, json};
+use spec_conformance::{Bundle, BundleBuilder, Exit, Finished, Runtime};
+
+/// ketch with these arguments and no others, in an empty environment.
+fn bare<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> std::process::Output {
+    Command::new(ketch()).args(args).env_clear().stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn k01_global_flags_are_taken_with_a_space_with_an_equals_sign_and_twice() {
+    let place = tempfile::tempdir().unwrap();
+    let (one, two) = (place.path().join("one/deep"), place.path().join("two"));
+    let bundle = Bundle::new().build().unwrap();
+    let (root, other) = (path(&one), path(&two));
+    let assigned = format!("--root={root}");
+    let forms: [&[&str]; 3] = [
+        &["--root", root],
+        &[&assigned, "--log-format=json", "--log-format", "json", "--debug", "--debug"],
+        // The last one counts.
+        &["--root", other, "--root", root],
+    ];
+    for (number, form) in forms.iter().enumerate() {
+        let id = format!("conformance-cli-{}-{number}", std::process::id());
+        let created = bare(&[form, &["create", "--bundle", path(bundle.path()), &id][..]].concat());
+        assert!(created.status.success(), "{form:?}: {}", text(&created.stderr));
+        assert!(one.join(&id).is_dir() && !two.exists(), "{form:?}");
+        let state: Value = serde_json::from_slice(&bare(&["--root", root, "state", &id]).stdout).unwrap();
+        assert_eq!(state["status"], "created");
+        assert!(bare(&["--root", root, "delete", "--force", "--force", &id]).status.success());
+        assert!(!one.join(&id).exists());
+    }
+}
+
+#[test]
+fn flags_of_a_command_come_in_any_order_and_both_forms() {
+    let runtime = runtime();
+    let bundle = Bundle::new().build().unwrap();
+    let pid_file = bundle.path().join("pid");
+    let assigned = format!("--bundle={}", path(bundle.path()));
+    let orders: [&[&str]; 3] = [
+        &["--pid-file", path(&pid_file), &assigned],
+        &["-b", path(bundle.path()), "--no-new-keyring", "--pid-file", path(&pid_file)],
+        &[
+            "--no-pivot",
+            "--bundle",
+            "/nonexistent",
+            "--bundle",
+            path(bundle.path()),
+            "--pid-file",
+            path(&pid_file),
+        ],
+    ];
+    for order in orders {
+        let id = runtime.fresh_id();
+        runtime.call([&["create"], order, &[&id]].concat()).unwrap().success().unwrap();
+        let pid = runtime.state(&id).unwrap().pid.unwrap();
+        assert_eq!(fs::read_to_string(&pid_file).unwrap(), pid.to_string());
+        runtime.call(["delete", "-f", &id]).unwrap().success().unwrap();
+    }
+}
+
+#[test]
+fn k02_k03_a_failure_is_one_line_of_json_in_the_log_and_the_same_words_on_stderr() {
+    let place = tempfile::tempdir().unwrap();
+    let log = place.path().join("log.json");
+    let root = place.path().join("root");
+    let finished =
+        bare(&["--root", path(&root), "--log", path(&log), "--log-format", "json", "state", "nobody"]);
+    assert_eq!(finished.status.code(), Some(1));
+    let logged = fs::read_to_string(&log).unwrap();
+    assert_eq!(logged.lines().count(), 1, "{logged}");
+    assert!(logged.ends_with('\n'));
+    let line: Value = serde_json::from_str(&logged).unwrap();
+    let keys: BTreeSet<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, BTreeSet::from(["level", "msg", "time"]));
+    assert_eq!(line["level"], "error");
+    assert_eq!(line["msg"], "container nobody does not exist");
+    assert!(text(&finished.stderr).contains("container nobody does not exist"));
+    assert_rfc3339(line["time"].as_str().unwrap());
+    // Appended, never cut.
+    bare(&["--root", path(&root), "--log", path(&log), "--log-format", "json", "state", "nobody"]);
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 2);
+}
+
+/// As Go reads `time.RFC3339`: `2006-01-02T15:04:05`, maybe a fraction, and a zone.
+fn assert_rfc3339(time: &str) {
+    let (date, clock) = time.split_once('T').unwrap_or_else(|| panic!("{time}"));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let fields =
+        |text: &str, by: char| text.split(by).map(|f| f.len() * usize::from(digits(f))).collect::<Vec<_>>();
+    assert_eq!(fields(date, '-'), [4, 2, 2], "{time}");
+    let clock = clock.strip_suffix('Z').unwrap_or_else(|| panic!("{time}: not in UTC"));
+    let (seconds, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    assert_eq!(fields(seconds, ':'), [2, 2, 2], "{time}");
+    assert!(digits(fraction) && !fraction.is_empty(), "{time}");
+}
+
+#[test]
+fn a_success_is_silent_and_leaves_an_empty_log() {
+    let place = tempfile::tempdir().unwrap();
+    let (log, root) = (place.path().join("log.json"), place.path().join("root"));
+    // A config that the specification wants a warning for: podman takes the whole log as one object.
+    let bundle = Bundle::new().set("/process/capabilities/ambient", json!(["CAP_KILL"])).build().unwrap();
+    let id = format!("conformance-log-{}", std::process::id());
+    let global = ["--root", path(&root), "--log", path(&log), "--log-format", "json"];
+    let operations: [&[&str]; 4] = [
+        &["create", "--bundle", path(bundle.path()), &id],
+        &["kill", &id, "0"],
+        &["kill", &id, "KILL"],
+        &["delete", "--force", &id],
+    ];
+    for operation in operations {
+        let finished = bare(&[&global, operation].concat());
+        assert!(finished.status.success(), "{operation:?}: {}", text(&finished.stderr));
+        assert_eq!((text(&finished.stdout), text(&finished.stderr)), ("", ""), "{operation:?}");
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap(), "");
+}
+
+#[test]
+fn k36_k37_kill_takes_every_spelling_of_a_signal_and_term_without_one() {
+    let runtime = runtime();
+    let cases: [(&[&str], &str); 6] = [
+        (&[], "TERM"),
+        (&["15"], "TERM"),
+        (&["USR1"], "USR1"),
+        (&["SIGUSR1"], "USR1"),
+        (&["sigusr1"], "USR1"),
+        (&["10"], "USR1"),
+    ];
+    for (signal, trapped) in cases {
+        let bundle = Bundle::new().args(["/bin/probe", "trap", trapped]).build().unwrap();
+        let mut container = runtime.create(&bundle).unwrap();
+        container.start().unwrap().success().unwrap();
+        container.wait_for_stdout("ready").unwrap();
+        runtime.call([&["kill", container.id()], signal].concat()).unwrap().success().unwrap();
+        assert_eq!(container.wait().unwrap(), Exit::Code(0));
+        assert_eq!(container.stdout().unwrap(), format!("ready\ngot {trapped}\n"), "{signal:?}");
+    }
+    for wrong in ["NOSUCH", "", "SIG", "9x"] {
+        let finished = runtime.call(["kill", "nobody", wrong]).unwrap();
+        assert!(finished.stderr.contains("unknown signal"), "{finished:?}");
+    }
+}
+
+#[test]
+fn k33_run_in_the_foreground_ends_with_the_programs_status_and_128_plus_a_signal() {
+    let runtime = runtime();
+    let status = |args: &[&str]| {
+        let bundle = Bundle::new().with_busybox().args(args.iter().copied()).build().unwrap();
+        let id = runtime.fresh_id();
+        let exit = runtime.call(["run", "--bundle", path(bundle.path()), &id]).unwrap().exit;
+        assert_eq!(runtime.leftovers(&id), Vec::<std::path::PathBuf>::new());
+        exit
+    };
+    assert_eq!(status(&["/bin/probe", "exit", "0"]), Exit::Code(0));
+    assert_eq!(status(&["/bin/probe", "exit", "42"]), Exit::Code(42));
+    // The first process is shielded from its own signals: a child of it is not, and a shell tells in the same way.
+    assert_eq!(status(&["/bin/sh", "-c", "sh -c 'kill -9 $$'; exit $?"]), Exit::Code(137));
+}
+
+#[test]
+fn k33_a_foreground_run_passes_signals_on() {
+    let runtime = runtime();
+    let bundle = Bundle::new().args(["/bin/probe", "trap", "USR2"]).build().unwrap();
+    let id = runtime.fresh_id();
+    let mut command = runtime.command(["run", "--bundle", path(bundle.path()), &id]);
+    let mut run = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(run.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(run.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR2).unwrap();
+    line.clear();
+    std::io::BufRead::read_line(&mut said, &mut line).unwrap();
+    assert_eq!(line, "got USR2\n");
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn k33_a_foreground_run_ends_with_137_when_its_program_is_killed() {
+    let runtime = runtime();
+    let bundle = Bundle::new().args(["/bin/probe", "wait"]).build().unwrap();
+    let id = runtime.fresh_id();
+    let mut command = runtime.command(["run", "--bundle", path(bundle.path()), &id]);
+    let mut run = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(run.stdout.take().unwrap()), &mut line).unwrap();
+    runtime.call(["kill", &id, "KILL"]).unwrap().success().unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(137));
+}
+
+#[test]
+fn k30_k31_a_detached_run_returns_while_the_program_runs_and_keep_keeps_a_foreground_one() {
+    let runtime = runtime();
+    let (waiting, leaving) = (
+        Bundle::new().args(["/bin/probe", "wait"]).build().unwrap(),
+        Bundle::new().args(["/bin/probe", "exit", "3"]).build().unwrap(),
+    );
+    let id = runtime.fresh_id();
+    runtime.call(["run", "--detach", "--bundle", path(waiting.path()), &id]).unwrap().success().unwrap();
+    assert_eq!(runtime.state(&id).unwrap().status, "running");
+    runtime.call(["delete", "--force", &id]).unwrap().success().unwrap();
+    let kept = runtime.fresh_id();
+    let finished = runtime.call(["run", "--keep", "--bundle", path(leaving.path()), &kept]).unwrap();
+    assert_eq!(finished.exit, Exit::Code(3));
+    assert_eq!(runtime.state(&kept).unwrap().status, "stopped");
+    runtime.call(["delete", &kept]).unwrap().success().unwrap();
+}
+
+#[test]
+fn features_is_a_document_with_what_the_specification_requires() {
+    let finished = bare(&["features"]);
+    assert!(finished.status.success() && finished.stderr.is_empty());
+    let features: Value = serde_json::from_slice(&finished.stdout).unwrap();
+    assert_eq!(features["ociVersionMin"], "1.0.0");
+    assert!(features["ociVersionMax"].as_str().unwrap().starts_with("1."));
+    let has = |pointer: &str, wanted: &[&str]| {
+        let list: Vec<&str> = features
+            .pointer(pointer)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        for name in wanted {
+            assert!(list.contains(name), "{pointer} has no {name}");
+        }
+    };
+    has(
+        "/hooks",
+        &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+    );
+    has("/mountOptions", &["ro", "rro", "rbind", "nosuid", "strictatime", "rslave", "idmap", "tmpcopyup"]);
+    has("/linux/namespaces", &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]);
+    has("/linux/capabilities", &["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_BPF"]);
+    has("/linux/seccomp/actions", &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"]);
+    has("/linux/seccomp/archs", &["SCMP_ARCH_X86_64"]);
+    assert_eq!(features["linux"]["cgroup"]["v1"], true);
+    assert_eq!(features["linux"]["seccomp"]["enabled"], true);
+}
+
+#[test]
+fn k10_the_version_has_the_lines_that_docker_looks_for() {
+    for flag in ["--version", "-v"] {
+        let finished = bare(&[flag]);
+        assert!(finished.status.success());
+        let lines: Vec<&str> = text(&finished.stdout).lines().collect();
+        assert!(lines[0].starts_with("ketch version "), "{lines:?}");
+        for start in ["commit: ", "spec: ", "libseccomp: "] {
+            assert!(
+                lines.iter().any(|line| line.starts_with(start) && line.len() > start.len()),
+                "{lines:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn k11_help_of_every_command_succeeds_and_an_unknown_flag_or_command_does_not() {
+    let commands = [
+        "create", "start", "run", "state", "kill", "delete", "list", "exec", "ps", "spec", "features", "plan",
+    ];
+    for command in commands {
+        let helped = bare(&[command, "--help"]);
+        assert!(helped.status.success() && !helped.stdout.is_empty(), "{command}");
+        let refused = bare(&[command, "--no-such-flag"]);
+        assert!(!refused.status.success(), "{command}");
+        assert!(text(&refused.stderr).contains("--no-such-flag"), "{command}: {}", text(&refused.stderr));
+    }
+    for args in
+        [&["no-such-command"][..], &["--no-such-flag", "list"], &[], &["state"], &["checkpoint", "--help"]]
+    {
+        let refused = bare(args);
+        assert_eq!(refused.status.code(), Some(1), "{args:?}");
+        assert!(!refused.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn plan_prints_a_stable_document_and_changes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("root");
+    let bundle = Bundle::new().build().unwrap();
+    let names = || {
+        let names = fs::read_dir(bundle.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.collect::<BTreeSet<_>>()
+    };
+    let before = names();
+    let plan = |more: &[&str]| {
+        let id = format!("conformance-plan-{}", std::process::id());
+        let finished =
+            bare(&[&["--root", path(&root), "plan", "--bundle", path(bundle.path())], more, &[&id]].concat());
+        assert!(finished.status.success(), "{}", text(&finished.stderr));
+        text(&finished.stdout).to_owned()
+    };
+    let document: Value = serde_json::from_str(&plan(&[])).unwrap();
+    assert!(document.is_object());
+    assert_eq!(plan(&[]), plan(&[]));
+    let steps = plan(&["--steps"]);
+    assert!(steps.lines().any(|line| line.ends_with("mounts[0]: proc on /proc")), "{steps}");
+    assert!(!root.exists(), "plan made the state root");
+    assert_eq!(names(), before);
+}
+
+#[test]
+fn spec_writes_a_config_that_runs_and_overwrites_none() {
+    let runtime = runtime();
+    let mut bundle = Bundle::new().with_busybox().build().unwrap();
+    fs::remove_file(bundle.config_path()).unwrap();
+    runtime.call(["spec", "--bundle", path(bundle.path())]).unwrap().success().unwrap();
+    let again = runtime.call(["spec", "--bundle", path(bundle.path())]).unwrap();
+    assert_eq!(again.exit, Exit::Code(1));
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(bundle.config_path()).unwrap()).unwrap();
+    // nothing is inherited that was not asked for.
+    assert!(config["process"]["capabilities"].get("inheritable").is_none());
+    assert_eq!(config["process"]["args"], json!(["sh"]));
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["/bin/probe", "report"]);
+    bundle.write(config).unwrap();
+    let report = runtime.observe(&bundle).unwrap();
+    assert_eq!((report.hostname.as_str(), report.pid), ("ketch", 1));
+    assert_eq!(report.capabilities.inheritable.to_string(), "0000000000000000");
+}
+
+#[test]
+fn all_that_is_wrong_with_a_config_stands_in_one_error() {
+    let runtime = runtime();
+    let bundle = Bundle::new()
+        .set("/ociVersion", json!("2.0.0"))
+        .set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 20, "hard": 10}]))
+        .set("/process/cwd", json!("relative"))
+        .set("/linux/maskedPaths", json!(["relative"]))
+        .build()
+        .unwrap();
+    let id = runtime.fresh_id();
+    let finished = runtime.call(["create", "--bundle", path(bundle.path()), &id]).unwrap();
+    assert_eq!(finished.exit, Exit::Code(1));
+    for pointer in ["/ociVersion", "/process/rlimits/0", "/process/cwd", "/linux/maskedPaths/0"] {
+        assert!(finished.stderr.contains(pointer), "{pointer} is not in {}", finished.stderr);
+    }
+    assert_eq!(runtime.leftovers(&id), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_bundle_that_cannot_be_read_is_an_error_that_names_the_file() {
+    let runtime = runtime();
+    let finished = runtime.call(["create", "--bundle", "/nonexistent", "x"]).unwrap();
+    assert_eq!(finished.exit, Exit::Code(1));
+    assert!(finished.stderr.contains("/nonexistent/config.json"), "{finished:?}");
+    let bundle = Bundle::new().build().unwrap();
+    fs::write(bundle.config_path(), "{").unwrap();
+    let finished = runtime.call(["create", "--bundle", path(bundle.path()), "x"]).unwrap();
+    assert_eq!(finished.exit, Exit::Code(1));
+    assert!(finished.stderr.contains("config.json"), "{finished:?}");
+}
+
+#[test]
+fn list_shows_containers_as_a_table_as_json_and_as_ids() {
+    let runtime = runtime();
+    let empty = runtime.call(["list", "--quiet"]).unwrap().success().unwrap();
+    assert_eq!(empty.stdout, "");
+    let bundle = Bundle::new().set("/annotations", json!({"a": "b"})).build().unwrap();
+    let container = runtime.create(&bundle).unwrap();
+    let quiet = runtime.call(["list", "-q"]).unwrap().success().unwrap();
+    assert_eq!(quiet.stdout, format!("{}\n", container.id()));
+    let listed = runtime.call(["list", "--format", "json"]).unwrap().success().unwrap();
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!((&listed[0]["id"], &listed[0]["status"]), (&json!(container.id()), &json!("created")));
+    assert_eq!(listed[0]["annotations"], json!({"a": "b"}));
+    let table = runtime.call(["list"]).unwrap().success().unwrap().stdout;
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    assert_eq!(rows[1][..3], [container.id(), &container.pid().to_string(), "created"]);
+}
+
+#[test]
+fn k60_ps_shows_the_containers_processes_as_json_and_as_a_table() {
+    let runtime = runtime();
+    let bundle = Bundle::new().args(["/bin/probe", "fork", "2"]).build().unwrap();
+    let mut container = runtime.create(&bundle).unwrap();
+    container.start().unwrap().success().unwrap();
+    container.wait_for_stdout("ready").unwrap();
+    let listed = runtime.call(["ps", "--format", "json", container.id()]).unwrap().success().unwrap();
+    let pids: Vec<i32> = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(pids.len(), 3);
+    assert!(pids.contains(&container.pid()));
+    let table = runtime.call(["ps", container.id()]).unwrap().success().unwrap().stdout;
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert!(table.contains(&container.pid().to_string()));
+}
+
+#[test]
+fn the_default_root_is_found_with_an_empty_runtime_directory_as_podman_calls() {
+    // Nothing but an empty XDG_RUNTIME_DIR, once for create and once for the others: the same place.
+    let id = format!("conformance-default-{}", std::process::id());
+    let bundle = Bundle::new().build().unwrap();
+    let call = |args: &[&str], name: &str| {
+        let mut command = Command::new(ketch());
+        command.args(args).env_clear().env(name, "").stdin(Stdio::null()).output().unwrap()
+    };
+    let created = call(&["create", "--bundle", path(bundle.path()), &id], "IRRELEVANT");
+    assert!(created.status.success(), "{}", text(&created.stderr));
+    let state = call(&["state", &id], "XDG_RUNTIME_DIR");
+    let deleted = call(&["delete", "--force", &id], "XDG_RUNTIME_DIR");
+    assert!(state.status.success() && deleted.status.success());
+    assert!(!Path::new("/run/ketch").join(&id).exists());
+}
+
+#[test]
+fn inherited_descriptors_reach_the_program_only_if_they_are_preserved() {
+    let runtime = runtime();
+    let bundle = Bundle::new().args(["/bin/probe", "report"]).build().unwrap();
+    // The shell leaks 3, 4 and 7, as shims and buildah do.
+    let fds = |flags: &str| {
+        let script = format!("exec 3</dev/null 4</dev/zero 7</dev/null; exec \"$@\" {flags}");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh"]).arg(ketch()).arg("--root").arg(runtime.root());
+        command.args(["run", "--bundle", path(bundle.path()), &runtime.fresh_id()]);
+        let finished: Finished = runtime.finish(with_null(command)).unwrap().success().unwrap();
+        finished.report().unwrap().fds
+    };
+    assert_eq!(fds("").keys().copied().collect::<Vec<_>>(), [0, 1, 2]);
+    let preserved = fds("--preserve-fds 2");
+    assert_eq!(preserved.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!((preserved[&3].as_str(), preserved[&4].as_str()), ("/dev/null", "/dev/zero"));
+}
+
+fn with_null(mut command: Command) -> Command {
+    command.stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn r50_signals_that_the_caller_ignores_or_blocks_are_default_in_the_container() {
+    let runtime = runtime();
+    let bundle = Bundle::new().args(["/bin/probe", "report"]).build().unwrap();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' PIPE CHLD USR1 TERM; exec \"$@\"", "sh"])
+        .arg(ketch())
+        .arg("--root")
+        .arg(runtime.root());
+    command.args(["run", "--bundle", path(bundle.path()), &runtime.fresh_id()]);
+    let report = runtime.finish(with_null(command)).unwrap().success().unwrap().report().unwrap();
+    assert_eq!(report.signals, spec_conformance::report::Signals::default());
+}
+
+#[test]
+fn r12_relative_bundles_and_roots_work() {
+    let runtime = runtime();
+    let relative = |builder: BundleBuilder, root: &str, bundle: &str| {
+        let built = builder.set("/root/path", json!(root)).build().unwrap();
+        let mut command = runtime.command(["run", "--bundle", bundle, &runtime.fresh_id()]);
+        command.current_dir(built.path());
+        succeed(&runtime, command);
+    };
+    relative(Bundle::new(), "rootfs", ".");
+    relative(Bundle::new(), "./rootfs/../rootfs", "rootfs/..");
+}
+
+fn succeed(runtime: &Runtime, command: Command) {
+    let report = runtime.finish(command).unwrap().success().unwrap().report().unwrap();
+    assert_eq!(report.pid, 1);
+}
