@@ -85,6 +85,14 @@ pub struct Container {
 /// The states of all containers in `store`, by id. One whose record cannot be read is left out, and so is one
 /// that is deleted meanwhile.
 ///
+/// ```no_run
+/// use libcontainer::{Status, Store, list};
+///
+/// let running = list(&Store::new("/run/example"))?.into_iter().filter(|state| state.status == Status::Running);
+/// println!("{} run", running.count());
+/// # Ok::<(), libcontainer::Error>(())
+/// ```
+///
 /// # Errors
 /// The store cannot be read.
 pub fn list(store: &Store) -> Result<Vec<State>, Error> {
@@ -133,12 +141,28 @@ impl Container {
     }
 
     /// Its state.
+    ///
+    /// ```no_run
+    /// use libcontainer::{Container, Store};
+    ///
+    /// let container = Container::open(&Store::new("/run/example"), "web")?;
+    /// println!("{}", container.state().status.word());
+    /// # Ok::<(), libcontainer::Error>(())
+    /// ```
     #[must_use]
     pub fn state(&self) -> State {
         State::of(&self.record, self.status())
     }
 
     /// Runs the program of a container that is created. Returns when it is being executed.
+    ///
+    /// ```no_run
+    /// use libcontainer::{Container, Store};
+    ///
+    /// let container = Container::open(&Store::new("/run/example"), "web")?;
+    /// container.start()?;
+    /// # Ok::<(), libcontainer::Error>(())
+    /// ```
     ///
     /// # Errors
     /// The container is not created, the program cannot be executed, or a hook fails; then it is stopped.
@@ -201,6 +225,15 @@ impl Container {
 
     /// Sends a signal to the first process, or with `all` to every process of the container.
     ///
+    /// ```no_run
+    /// use libcontainer::{Container, Store};
+    ///
+    /// let container = Container::open(&Store::new("/run/example"), "web")?;
+    /// const SIGTERM: i32 = 15;
+    /// container.kill(SIGTERM, false)?;
+    /// # Ok::<(), libcontainer::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The container has no such process any more, or the signal is none.
     pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
@@ -233,6 +266,14 @@ impl Container {
 
     /// Removes the container and everything made for it. One that runs is refused unless `force` says to kill
     /// it; one that was never started is killed in any case, as clients expect.
+    ///
+    /// ```no_run
+    /// use libcontainer::{Container, Store};
+    ///
+    /// let container = Container::open(&Store::new("/run/example"), "web")?;
+    /// container.delete(true)?;
+    /// # Ok::<(), libcontainer::Error>(())
+    /// ```
     ///
     /// # Errors
     /// The container runs, or a process of it does not die.

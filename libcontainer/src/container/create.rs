@@ -94,6 +94,14 @@ impl Running {
 
 /// Compiles the plan for a bundle on this host; does nothing else.
 ///
+/// ```no_run
+/// use libcontainer::{Bundle, Options, compile};
+///
+/// let plan = compile(&Bundle::load("/bundles/web".as_ref())?, &Options::new("web"))?;
+/// println!("{} mounts", plan.rootfs.mounts.len());
+/// # Ok::<(), libcontainer::Error>(())
+/// ```
+///
 /// # Errors
 /// Everything that is wrong with the config.
 pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
@@ -132,6 +140,15 @@ pub(super) fn recompile(container: &Container) -> Result<Plan, Error> {
 
 /// Creates a container: everything is there, and only its program does not run.
 ///
+/// ```no_run
+/// use libcontainer::{Bundle, Options, Store, create};
+///
+/// let bundle = Bundle::load("/bundles/web".as_ref())?;
+/// let container = create(&Store::new("/run/example"), &bundle, &Options::new("web"))?;
+/// container.start()?;
+/// # Ok::<(), libcontainer::Error>(())
+/// ```
+///
 /// # Errors
 /// Anything. Nothing is left of what was made.
 pub fn create(store: &Store, bundle: &Bundle, options: &Options) -> Result<Container, Error> {
@@ -140,6 +157,16 @@ pub fn create(store: &Store, bundle: &Bundle, options: &Options) -> Result<Conta
 }
 
 /// Creates a container and starts it. The caller waits for its program.
+///
+/// ```no_run
+/// use libcontainer::{Bundle, Options, Store, run};
+///
+/// let bundle = Bundle::load("/bundles/job".as_ref())?;
+/// let (container, program) = run(&Store::new("/run/example"), &bundle, &Options::new("job"))?;
+/// println!("{:?}", program.wait());
+/// container.delete(false)?;
+/// # Ok::<(), libcontainer::Error>(())
+/// ```
 ///
 /// # Errors
 /// Anything. Nothing is left of what was made.

@@ -68,6 +68,16 @@ impl Container {
 
     /// Runs `process` in the container. Returns when it is being executed.
     ///
+    /// ```no_run
+    /// use libcontainer::{Container, ExecOptions, Store};
+    ///
+    /// let container = Container::open(&Store::new("/run/example"), "web")?;
+    /// let mut process = container.process()?;
+    /// process.set_args(Some(vec!["ps".to_owned()]));
+    /// println!("{:?}", container.exec(&process, ExecOptions::default())?.wait());
+    /// # Ok::<(), libcontainer::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The container does not run, or the program cannot be executed.
     pub fn exec(&self, process: &SpecProcess, options: ExecOptions) -> Result<Execution, Error> {
