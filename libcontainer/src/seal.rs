@@ -52,7 +52,11 @@ fn check() -> Result<(), Stop> {
         fcntl(&own, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0);
     let mounted = nix::sys::statvfs::fstatvfs(&own)
         .is_ok_and(|stat| stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
-    if copied || mounted { Ok(()) } else { Err(Stop::new(Call::Execve, Errno::EPERM)) }
+    if !copied && !mounted {
+        return Err(Stop::new(Call::Execve, Errno::EPERM));
+    }
+    // A program that is executed by descriptor is named after its number.
+    nix::sys::prctl::set_name(c"ketch").map_err(|errno| Stop::new(Call::Prctl, errno))
 }
 
 /// A read-only mount of the binary alone, in no namespace: when its descriptor is closed by the execve, nobody
