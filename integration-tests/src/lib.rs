@@ -3,16 +3,16 @@
 //! The tests need root, a debug build of `ketch` and the `probe`:
 //! `cargo build -p ketch -p spec-conformance && cargo test -p integration-tests`.
 
-mod helper;
 mod host;
+mod namespaces;
 mod rootless;
 
 use std::path::{Path, PathBuf};
 
 use spec_conformance::{Profile, Runtime};
 
-pub use helper::Namespaces;
 pub use host::HostState;
+pub use namespaces::Namespaces;
 pub use rootless::Rootless;
 
 /// The binary under test: what `KETCH` names, else `ketch` beside this test in the target directory.

@@ -21,6 +21,8 @@ struct Step {
 
 /// Kinds of steps, by the high half of their numbers in libcontainer's `plan::step`.
 mod kind {
+    pub(crate) const OPEN_SOURCE: u32 = 7;
+    pub(crate) const MAP_MOUNT: u32 = 8;
     pub(crate) const AWAIT_START: u32 = 49;
     pub(crate) const FIND_PROGRAM: u32 = 47;
     pub(crate) const EXEC: u32 = 52;
@@ -166,7 +168,7 @@ impl Stage<'_> {
                 return Err(format!("start: unnamed: {:?}", started.stderr));
             }
             self.runtime
-                .call(["delete", "--force", &id])
+                .call(["delete", "--force", id])
                 .unwrap()
                 .success()
                 .map_err(|error| error.to_string())?;
@@ -178,7 +180,10 @@ impl Stage<'_> {
     /// Steps of which the first can be made to fail though the plan does not list them.
     fn unlisted(&self, listed: &[Step]) -> Vec<String> {
         let codes: BTreeSet<u32> = listed.iter().map(|step| step.code).collect();
-        let all = (1..=kind::LAST).map(|kind| kind << 16);
+        // Sources are opened by the runtime for some mounts only, so that the first is no example.
+        let sources =
+            (0..32).flat_map(|mount| [kind::OPEN_SOURCE << 16 | mount, kind::MAP_MOUNT << 16 | mount]);
+        let all = (1..=kind::LAST).map(|kind| kind << 16).chain(sources);
         let mut found = Vec::new();
         for code in all.filter(|code| !codes.contains(code)) {
             let ran = self.run(Some(code));
@@ -206,7 +211,7 @@ fn bundles(pod: &Namespaces) -> Vec<(&'static str, BundleBuilder)> {
     let id_map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     let new = |kind: &str| json!({"type": kind});
     let join = |kind: &str, file: &str| json!({"type": kind, "path": pod.path(file)});
-    let private = rich();
+    let private = rich().push("/mounts", mapped_by_itself());
     let offsets = json!({"monotonic": {"secs": 100, "nanosecs": 1}, "boottime": {"secs": 7}});
     let userns = rich()
         .push("/linux/namespaces", new("user"))
@@ -238,6 +243,12 @@ fn bundles(pod: &Namespaces) -> Vec<(&'static str, BundleBuilder)> {
         ("user and time", mapped_time),
         ("pod member", member),
     ]
+}
+
+fn mapped_by_itself() -> Value {
+    let map = json!([{"containerID": 0, "hostID": 5000, "size": 100}]);
+    let (uids, gids) = (map.clone(), map);
+    json!({"destination": "/mapped", "source": "/usr/share", "options": ["rbind"], "uidMappings": uids, "gidMappings": gids})
 }
 
 fn idmapped() -> Value {

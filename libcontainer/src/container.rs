@@ -19,7 +19,7 @@ use crate::host;
 use crate::launch::cgroup;
 use crate::plan::document;
 use crate::plan::hooks::Hook;
-use crate::state::{Entry, Identity, Record, START, Store};
+use crate::state::{Entry, Identity, Record, STARTING, Store};
 use crate::sys::{Call, Stop, process, socket};
 
 pub use create::{Options, Running, compile, create, run};
@@ -174,11 +174,11 @@ impl Container {
         if !self.record.startable {
             return Err(Error::new(ErrorKind::Invalid, "cannot start: config.json has no process"));
         }
-        let socket = socket::connect(self.entry.fd(), START, socket::Kind::Packets);
+        // Init takes one connection, so only the one who starts may make it. If we die with it, init ends.
+        self.entry.take_start().map_err(|_| self.wrong_state("start", self.status()))?;
+        let socket = socket::connect(self.entry.fd(), STARTING, socket::Kind::Packets);
         let channel =
             socket.map(Channel::from_socket).map_err(|_| self.wrong_state("start", self.status()))?;
-        // Whoever takes the socket away is the one who starts. If we die from here on, init ends.
-        self.entry.take_start().map_err(|_| self.wrong_state("start", self.status()))?;
         self.go(&channel)
     }
 

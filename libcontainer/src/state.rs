@@ -23,6 +23,8 @@ const RECORD_NEW: &str = "record.new";
 const CONFIG: &str = "config.json";
 /// The socket over which init is told to start; it is there as long as the container is `created`.
 pub const START: &str = "start";
+/// What the socket is called once somebody starts the container.
+pub const STARTING: &str = "starting";
 
 /// What is remembered about a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -337,12 +339,12 @@ impl Entry {
         self.path.join(START).exists()
     }
 
-    /// Takes the start socket away, which makes whoever does it the one who starts.
+    /// Takes the start socket away, to [`STARTING`], which makes whoever does it the one who starts.
     ///
     /// # Errors
     /// Not found if somebody else was first.
     pub fn take_start(&self) -> io::Result<()> {
-        fs::remove_file(self.path.join(START))
+        fs::rename(self.path.join(START), self.path.join(STARTING))
     }
 
     /// Removes the directory with everything in it. Its files are named through its own descriptor, so that a
@@ -351,7 +353,7 @@ impl Entry {
     /// # Errors
     /// The file system refuses.
     pub fn remove(&self) -> Result<(), Refused> {
-        for name in [START, CONFIG, RECORD, RECORD_NEW] {
+        for name in [START, STARTING, CONFIG, RECORD, RECORD_NEW] {
             match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => return Err(refused("remove", self.path.join(name))(errno.into())),

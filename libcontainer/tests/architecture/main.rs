@@ -45,6 +45,10 @@ const UNSAFE: &[&str] = &[
     "spec-conformance/src/bin/probe/sys.rs",
     // The conformance suite drives any runtime and does not link libcontainer; nix has no pidfd_open.
     "spec-conformance/src/wait/pidfd.rs",
+    // An allocator that tells who uses it.
+    "libcontainer/tests/no_allocation.rs",
+    // A descriptor that came over a socket is a number; nix has no other word for it.
+    "integration-tests/tests/console.rs",
 ];
 
 /// Where a pause is what is meant: a benchmark in a tight loop does not see the kernel's grace periods.

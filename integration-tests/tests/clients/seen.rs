@@ -1,21 +1,14 @@
-//! The ten configs that real engines wrote run with ketch, and the program inside sees what they asked for.
-//!
-//! They lie in `clients/` as they were recorded. What cannot be had here is replaced: the root file system and
-//! the sources of binds, hooks of the recording host, the path of the cgroup, and joined namespaces, which are
-//! those of an infra container that ketch runs. Contract: client-contract.md.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+//! What the probe reports, compared with what the config asks, area by area.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
-use integration_tests::{Rootless, runtime};
-use serde_json::{Value, json};
+use serde_json::Value;
+use spec_conformance::Report;
 use spec_conformance::report::proc_text::{self, namespace_inode, status_field};
 use spec_conformance::report::{Ids, Kind, Mask, Mount, PathReport, Rlimit};
-use spec_conformance::{Bundle, BundleBuilder, Container, Exit, Report, Runtime};
 
-const DEFAULT_DEVICES: [(&str, (u64, u64)); 6] = [
+pub(crate) const DEFAULT_DEVICES: [(&str, (u64, u64)); 6] = [
     ("/dev/null", (1, 3)),
     ("/dev/zero", (1, 5)),
     ("/dev/full", (1, 7)),
@@ -24,7 +17,7 @@ const DEFAULT_DEVICES: [(&str, (u64, u64)); 6] = [
     ("/dev/tty", (5, 0)),
 ];
 
-const LINKS: [(&str, &str); 4] = [
+pub(crate) const LINKS: [(&str, &str); 4] = [
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
     ("/dev/stdout", "/proc/self/fd/1"),
@@ -32,7 +25,7 @@ const LINKS: [(&str, &str); 4] = [
 ];
 
 /// The namespaces of a config, of `/proc/PID/ns`, and of unshare(2).
-const NAMESPACES: [(&str, &str); 8] = [
+pub(crate) const NAMESPACES: [(&str, &str); 8] = [
     ("pid", "pid"),
     ("network", "net"),
     ("ipc", "ipc"),
@@ -43,73 +36,17 @@ const NAMESPACES: [(&str, &str); 8] = [
     ("time", "time"),
 ];
 
-#[test]
-fn docker_default_sees_what_it_asked_for() {
-    privileged_client("docker-default");
-}
-
-#[test]
-fn docker_privileged_sees_what_it_asked_for() {
-    privileged_client("docker-privileged");
-}
-
-#[test]
-fn docker_userns_remap_sees_what_it_asked_for() {
-    privileged_client("docker-userns-remap");
-}
-
-#[test]
-fn buildkit_run_sees_what_it_asked_for() {
-    privileged_client("buildkit-run");
-}
-
-#[test]
-fn containerd_ctr_default_sees_what_it_asked_for() {
-    privileged_client("containerd-ctr-default");
-}
-
-#[test]
-fn podman_rootful_default_sees_what_it_asked_for() {
-    privileged_client("podman-rootful-default");
-}
-
-#[test]
-fn podman_pod_member_sees_what_it_asked_for() {
-    privileged_client("podman-pod-member");
-}
-
-#[test]
-fn cri_container_in_a_pod_with_a_user_namespace_sees_what_it_asked_for() {
-    privileged_client("cri-container-userns");
-}
-
-#[test]
-fn podman_rootless_default_sees_what_it_asked_for_in_the_users_namespace() {
-    rootless_client("podman-rootless-default");
-}
-
-#[test]
-fn podman_rootless_keep_id_sees_what_it_asked_for_in_the_users_namespace() {
-    rootless_client("podman-rootless-keep-id");
-}
-
-/// The recorded config.
-fn recorded(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/clients/{name}.json"));
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
-}
-
 /// What the config does not say: what is so outside.
-struct Outside {
-    namespaces: BTreeMap<String, u64>,
-    hostname: String,
+pub(crate) struct Outside {
+    pub(crate) namespaces: BTreeMap<String, u64>,
+    pub(crate) hostname: String,
     /// The host's id for id 0 of the runtime's user namespace.
-    first_id: u64,
+    pub(crate) first_id: u64,
 }
 
 impl Outside {
     /// As this process sees it.
-    fn own() -> Outside {
+    pub(crate) fn own() -> Outside {
         let inode = |name: &str| {
             let link = fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
             (name.to_owned(), namespace_inode(link.to_str().unwrap()).unwrap())
@@ -123,139 +60,21 @@ impl Outside {
     }
 }
 
-fn privileged_client(name: &str) {
-    let runtime = runtime();
-    let mut config = recorded(name);
-    let joins = config["linux"]["namespaces"].as_array().unwrap().iter().any(|n| n.get("path").is_some());
-    let pod = joins.then(|| infra(&runtime, &config));
-    if let Some(pod) = &pod {
-        join(&mut config, pod.pid());
-    }
-    let mut outside = Outside::own();
-    if pod.is_some() {
-        outside.hostname = "infra".into();
-    }
-    check(&runtime, Bundle::from_config(config.clone()), config, &outside);
-}
-
-fn rootless_client(name: &str) {
-    const FIRST: u32 = 100_000;
-    let rootless = Rootless::new(FIRST, 70_000);
-    let config = recorded(name);
-    let mut outside = Outside::own();
-    outside.namespaces.insert("user".into(), rootless.inode());
-    outside.first_id = FIRST.into();
-    // The container's root, as the host knows it.
-    let mapped = config["linux"]["uidMappings"][0]["hostID"].as_u64().unwrap_or(0);
-    let owner = FIRST + u32::try_from(mapped).unwrap();
-    let builder = Bundle::from_config(config.clone()).owned_by(owner, owner);
-    check(&rootless.runtime(), builder, config, &outside);
-}
-
-/// A container whose namespaces the others of its pod join.
-fn infra<'r>(runtime: &'r Runtime, config: &Value) -> Container<'r> {
-    let mut builder = Bundle::new().args(["/bin/probe", "wait"]).set("/hostname", json!("infra"));
-    if config["linux"].get("uidMappings").is_some() {
-        builder = builder
-            .push("/linux/namespaces", json!({"type": "user"}))
-            .set("/linux/uidMappings", config["linux"]["uidMappings"].clone())
-            .set("/linux/gidMappings", config["linux"]["gidMappings"].clone());
-    }
-    let bundle = builder.build().unwrap();
-    let mut container = runtime.create(&bundle).unwrap();
-    container.start().unwrap().success().unwrap();
-    container.wait_for_stdout("ready").unwrap();
-    container
-}
-
-/// Replaces the paths of joined namespaces by those of this process.
-fn join(config: &mut Value, pid: i32) {
-    for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
-        if namespace.get("path").is_some() {
-            let file = kernel_name(namespace["type"].as_str().unwrap());
-            namespace["path"] = json!(format!("/proc/{pid}/ns/{file}"));
-        }
-    }
-}
-
-fn kernel_name(kind: &str) -> &'static str {
+pub(crate) fn kernel_name(kind: &str) -> &'static str {
     NAMESPACES.iter().find(|(name, _)| *name == kind).unwrap().1
 }
 
-/// Runs the config with the probe as its program, and compares.
-fn check(runtime: &Runtime, builder: BundleBuilder, config: Value, outside: &Outside) {
-    let id = runtime.fresh_id();
-    let mut builder = builder.remove("/hooks").args(arguments(&config));
-    if let Some(path) = config["linux"].get("cgroupsPath") {
-        builder = builder.set("/linux/cgroupsPath", json!(format!("/{id}{}", path.as_str().unwrap())));
-    }
-    let (bundle, config) = within_own_limits(builder, config);
-    let mut container = runtime.create_as(&id, &bundle).unwrap();
-    assert_eq!(container.state().unwrap().status, "created");
-    limits(&config, container.pid());
-    container.start().unwrap().success().unwrap();
-    let exit = container.wait().unwrap();
-    assert_eq!(exit, Exit::Code(0), "{}", container.stderr().unwrap());
-    let report = Report::parse(&container.stdout().unwrap()).unwrap();
-    process(&config, &report);
-    namespaces(&config, &report, outside);
-    mounts(&config, &report, outside);
-    devices(&config, &report);
-    hidden(&config, &report);
-    assert_eq!(container.stderr().unwrap(), "");
-    container.delete().unwrap().success().unwrap();
-    assert_eq!(runtime.leftovers(&id), Vec::<std::path::PathBuf>::new());
-}
-
-fn strings<'a>(config: &'a Value, pointer: &str) -> Vec<&'a str> {
+pub(crate) fn strings<'a>(config: &'a Value, pointer: &str) -> Vec<&'a str> {
     let list = config.pointer(pointer).and_then(Value::as_array);
     list.into_iter().flatten().map(|value| value.as_str().unwrap()).collect()
 }
 
-fn list<'a>(config: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+pub(crate) fn list<'a>(config: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
     config.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The probe, told to look at everything that the config speaks of.
-fn arguments(config: &Value) -> Vec<String> {
-    let mut paths: Vec<&str> = strings(config, "/linux/maskedPaths");
-    paths.extend(strings(config, "/linux/readonlyPaths"));
-    paths.extend(list(config, "/linux/devices").map(|device| device["path"].as_str().unwrap()));
-    paths.extend(list(config, "/mounts").map(|mount| mount["destination"].as_str().unwrap()));
-    paths.extend(DEFAULT_DEVICES.iter().map(|(path, _)| *path));
-    paths.extend(LINKS.iter().map(|(path, _)| *path));
-    paths.push("/dev/ptmx");
-    let mut args: Vec<String> = ["/bin/probe", "report"].map(str::to_owned).into();
-    for path in paths {
-        args.extend(["--stat".to_owned(), path.to_owned()]);
-    }
-    for name in config["linux"]["sysctl"].as_object().into_iter().flatten().map(|(name, _)| name) {
-        args.extend(["--sysctl".to_owned(), name.clone()]);
-    }
-    args
-}
-
-/// Lowers the config's resource limits to what this process may set: raising takes CAP_SYS_RESOURCE.
-fn within_own_limits(mut builder: BundleBuilder, mut config: Value) -> (Bundle, Value) {
-    let own = fs::read_to_string("/proc/self/limits").unwrap();
-    let hard = |title: &str| {
-        let line = own.lines().find(|line| line.starts_with(title)).unwrap();
-        line[title.len()..].split_whitespace().nth(1).unwrap().parse::<u64>().unwrap_or(u64::MAX)
-    };
-    let titles = [("RLIMIT_NOFILE", "Max open files"), ("RLIMIT_NPROC", "Max processes")];
-    for (index, limit) in config["process"]["rlimits"].as_array_mut().into_iter().flatten().enumerate() {
-        let title = titles.iter().find(|(name, _)| limit["type"] == *name).unwrap().1;
-        for which in ["hard", "soft"] {
-            let lowered = limit[which].as_u64().unwrap().min(hard(title));
-            limit[which] = json!(lowered);
-            builder = builder.set(&format!("/process/rlimits/{index}/{which}"), json!(lowered));
-        }
-    }
-    (builder.build().unwrap(), config)
-}
-
 /// The limits that can be read in the cgroup's files. Version 1 hierarchies, as this host has them.
-fn limits(config: &Value, pid: i32) {
+pub(crate) fn limits(config: &Value, pid: i32) {
     let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let membership = proc_text::cgroups(&membership).unwrap();
     let read = |controller: &str, file: &str| {
@@ -294,7 +113,7 @@ fn limits(config: &Value, pid: i32) {
 }
 
 /// What the process is: credentials, limits, environment.
-fn process(config: &Value, report: &Report) {
+pub(crate) fn process(config: &Value, report: &Report) {
     let process = &config["process"];
     let user = &process["user"];
     let number = |value: &Value| u32::try_from(value.as_u64().unwrap_or(0)).unwrap();
@@ -347,7 +166,7 @@ fn capabilities(config: &Value, report: &Report) {
     assert_eq!(report.capabilities.ambient, asked("ambient"));
 }
 
-fn namespaces(config: &Value, report: &Report, outside: &Outside) {
+pub(crate) fn namespaces(config: &Value, report: &Report, outside: &Outside) {
     for (kind, file) in NAMESPACES {
         let own = report.namespaces[file];
         match list(config, "/linux/namespaces").find(|namespace| namespace["type"] == kind) {
@@ -379,7 +198,7 @@ fn namespaces(config: &Value, report: &Report, outside: &Outside) {
     }
 }
 
-fn mounts(config: &Value, report: &Report, outside: &Outside) {
+pub(crate) fn mounts(config: &Value, report: &Report, outside: &Outside) {
     for mount in list(config, "/mounts") {
         let point = mount["destination"].as_str().unwrap();
         let seen = report.mount(point).unwrap_or_else(|| panic!("nothing is mounted on {point}"));
@@ -442,7 +261,7 @@ fn check_option(option: &str, seen: &Mount) {
     }
 }
 
-fn devices(config: &Value, report: &Report) {
+pub(crate) fn devices(config: &Value, report: &Report) {
     let number = |device: &Value, key: &str| device[key].as_u64().unwrap();
     let listed = list(config, "/linux/devices").map(|device| {
         let kind = if device["type"] == "b" { Kind::Block } else { Kind::Character };
@@ -471,7 +290,7 @@ fn devices(config: &Value, report: &Report) {
     assert_eq!(report.paths["/dev/ptmx"].present().unwrap().target.as_deref(), Some("pts/ptmx"));
 }
 
-fn hidden(config: &Value, report: &Report) {
+pub(crate) fn hidden(config: &Value, report: &Report) {
     for path in strings(config, "/linux/maskedPaths") {
         if let PathReport::Present(seen) = &report.paths[path] {
             assert!(seen.reveals_nothing(), "{path}: {seen:?}");
