@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use integration_tests::runtime;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use spec_conformance::wait::{Deadline, Pidfd, for_file};
@@ -86,6 +87,21 @@ fn l08_of_many_starts_at_once_exactly_one_wins() {
     assert_eq!(won, 1);
     container.wait_for_stdout("ready").unwrap();
     assert_eq!(container.stdout().unwrap(), "ready\n");
+}
+
+#[test]
+fn l08_a_starter_that_dies_before_it_reaches_init_leaves_the_container_to_the_next() {
+    let runtime = runtime();
+    let bundle = waiting();
+    let mut container = runtime.create(&bundle).unwrap();
+    // What a starter holds while it is at work, and what goes with it when it dies.
+    let kept = fs::File::open(runtime.root().join(container.id()).join("config.json")).unwrap();
+    let starter = Flock::lock(kept, FlockArg::LockExclusive).unwrap();
+    refused(container.start().unwrap(), "is being started already");
+    assert_eq!(container.state().unwrap().status, "created");
+    drop(starter);
+    container.start().unwrap().success().unwrap();
+    container.wait_for_stdout("ready").unwrap();
 }
 
 #[test]

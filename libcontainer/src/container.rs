@@ -19,7 +19,7 @@ use crate::host;
 use crate::launch::cgroup;
 use crate::plan::document;
 use crate::plan::hooks::Hook;
-use crate::state::{Entry, Identity, Record, STARTING, Store};
+use crate::state::{Entry, Identity, Record, START, Store};
 use crate::sys::{Call, Stop, process, socket};
 
 pub use create::{Options, Running, compile, create, run};
@@ -174,11 +174,15 @@ impl Container {
         if !self.record.startable {
             return Err(Error::new(ErrorKind::Invalid, "cannot start: config.json has no process"));
         }
-        // Init takes one connection, so only the one who starts may make it. If we die with it, init ends.
-        self.entry.take_start().map_err(|_| self.wrong_state("start", self.status()))?;
-        let socket = socket::connect(self.entry.fd(), STARTING, socket::Kind::Packets);
-        let channel =
-            socket.map(Channel::from_socket).map_err(|_| self.wrong_state("start", self.status()))?;
+        // Init takes one connection, so one at a time may make it. If we die before that, another may try; if we
+        // die with it, init ends.
+        let lost =
+            || Error::new(ErrorKind::State, format!("container {} is being started already", self.id()));
+        let _alone = self.entry.lock_start().map_err(|_| lost())?;
+        let channel = socket::connect(self.entry.fd(), START, socket::Kind::Packets)
+            .map(Channel::from_socket)
+            .map_err(|_| self.wrong_state("start", self.status()))?;
+        self.entry.take_start()?;
         self.go(&channel)
     }
 

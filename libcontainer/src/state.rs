@@ -21,10 +21,10 @@ use crate::plan::hooks::Hook;
 const RECORD: &str = "record.json";
 const RECORD_NEW: &str = "record.new";
 const CONFIG: &str = "config.json";
+/// The directory itself, whose lock the runtime holds that is creating the container.
+const DIRECTORY: &str = ".";
 /// The socket over which init is told to start; it is there as long as the container is `created`.
 pub const START: &str = "start";
-/// What the socket is called once somebody starts the container.
-pub const STARTING: &str = "starting";
 
 /// What is remembered about a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,7 +154,7 @@ impl Store {
         }
         let entry = Entry::open(id, path)?;
         // Somebody who looks whether it is being created may hold it for a moment.
-        let lock = entry.lock(FlockArg::LockExclusive)?;
+        let lock = entry.lock(DIRECTORY, FlockArg::LockExclusive)?;
         Ok(Reservation { entry: Some(entry), _lock: lock })
     }
 
@@ -267,16 +267,18 @@ impl Entry {
         self.directory.as_fd()
     }
 
-    fn lock(&self, how: FlockArg) -> Result<Flock<File>, Refused> {
+    /// Locks a file of the directory, or the directory itself.
+    fn lock(&self, name: &str, how: FlockArg) -> Result<Flock<File>, Refused> {
+        let path = self.path.join(name);
         // A second open file description: a lock belongs to one.
-        let file = File::open(&self.path).map_err(refused("open", &self.path))?;
-        Flock::lock(file, how).map_err(|(_, errno)| refused("lock", &self.path)(errno.into()))
+        let file = File::open(&path).map_err(refused("open", &path))?;
+        Flock::lock(file, how).map_err(|(_, errno)| refused("lock", path)(errno.into()))
     }
 
     /// Whether a runtime is creating this container now.
     #[must_use]
     pub fn is_being_created(&self) -> bool {
-        self.lock(FlockArg::LockSharedNonblock).is_err()
+        self.lock(DIRECTORY, FlockArg::LockSharedNonblock).is_err()
     }
 
     /// Writes the record, whole or not at all.
@@ -339,12 +341,22 @@ impl Entry {
         self.path.join(START).exists()
     }
 
-    /// Takes the start socket away, to [`STARTING`], which makes whoever does it the one who starts.
+    /// Keeps everybody else from starting the container as long as the lock is held.
     ///
     /// # Errors
-    /// Not found if somebody else was first.
-    pub fn take_start(&self) -> io::Result<()> {
-        fs::rename(self.path.join(START), self.path.join(STARTING))
+    /// EWOULDBLOCK if somebody else has it.
+    pub fn lock_start(&self) -> Result<Flock<File>, Refused> {
+        // Of the files here, the config is the one that is never replaced.
+        self.lock(CONFIG, FlockArg::LockExclusiveNonblock)
+    }
+
+    /// Takes the start socket away: the container is not `created` any more.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn take_start(&self) -> Result<(), Refused> {
+        let path = self.path.join(START);
+        fs::remove_file(&path).map_err(refused("remove", path))
     }
 
     /// Removes the directory with everything in it. Its files are named through its own descriptor, so that a
@@ -353,7 +365,7 @@ impl Entry {
     /// # Errors
     /// The file system refuses.
     pub fn remove(&self) -> Result<(), Refused> {
-        for name in [START, STARTING, CONFIG, RECORD, RECORD_NEW] {
+        for name in [START, CONFIG, RECORD, RECORD_NEW] {
             match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => return Err(refused("remove", self.path.join(name))(errno.into())),
