@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::RwLock;
 use std::time::Duration;
 
 use libcontainer::path::RootPath;
@@ -62,8 +63,12 @@ fn is<T: std::fmt::Debug>(result: Result<T, Stop>, errno: Errno) {
     assert!(stop.is(errno), "{stop}, not {errno:?}");
 }
 
+/// Held while children exist: each has copies of all descriptors, so that closing one closes nothing.
+static CHILDREN: RwLock<()> = RwLock::new(());
+
 /// Runs `body` in a child; it has done well if it says so.
 fn in_a_child(body: impl FnOnce() -> bool) {
+    let _children = CHILDREN.read().unwrap();
     let child = process::spawn(0, None, || i32::from(!body())).unwrap();
     assert_eq!(process::wait(child.pidfd.as_fd()), Ok(Exit::Status(0)));
 }
@@ -262,6 +267,7 @@ fn own(number: i32) -> CString {
 
 #[test]
 fn a_child_is_waited_for_by_its_descriptor_and_says_how_it_ended() {
+    let _children = CHILDREN.read().unwrap();
     let spawn = |status: i32| process::spawn(0, None, move || status).unwrap();
     let child = spawn(7);
     assert_eq!(process::wait(child.pidfd.as_fd()), Ok(Exit::Status(7)));
@@ -276,7 +282,7 @@ fn a_child_is_waited_for_by_its_descriptor_and_says_how_it_ended() {
     assert_eq!((Exit::Status(3).code(), Exit::Signal(9).code()), (3, 137));
 }
 
-/// A child that waits for what never comes.
+/// A child that waits for what never comes. Whoever makes one holds [`CHILDREN`].
 fn endless() -> process::Child {
     let (ours, theirs) = socket::pair().unwrap();
     let child = process::spawn(0, None, || {
@@ -290,6 +296,7 @@ fn endless() -> process::Child {
 
 #[test]
 fn a_leash_kills_and_reaps_unless_its_child_is_released() {
+    let _children = CHILDREN.read().unwrap();
     let child = endless();
     let watch = process::pidfd_open(child.pid).unwrap();
     drop(Leash::new(child));
@@ -342,6 +349,7 @@ fn a_start_socket_is_reached_by_its_name_however_long_its_directorys_path_is() {
     let accepted = socket::accept(listening.as_fd()).unwrap();
     socket::send(connected.as_fd(), b"go").unwrap();
     assert_eq!(socket::receive(accepted.as_fd(), &mut [0; 8]), Ok(2));
+    let _no_children = CHILDREN.write().unwrap();
     drop((listening, accepted));
     is(socket::connect(directory.as_fd(), "start", socket::Kind::Packets), Errno::ECONNREFUSED);
     is(socket::connect(directory.as_fd(), "absent", socket::Kind::Packets), Errno::ENOENT);
