@@ -150,6 +150,14 @@ impl Channel {
         self.socket.as_fd()
     }
 
+    /// Sends no more: the other side hears that this one is gone, and can still be heard.
+    ///
+    /// # Errors
+    /// Those of shutdown(2).
+    pub(crate) fn hang_up(&self) -> Result<(), Stop> {
+        socket::end_sending(self.fd())
+    }
+
     /// Sends one message.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ mod exec;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use oci_spec::runtime::Spec;
@@ -318,8 +318,9 @@ impl Container {
                 ));
             }
         }
+        let deadline = Instant::now() + DEATH;
         for directory in &self.record.cgroups {
-            cgroup::remove(directory, DEATH)?;
+            cgroup::remove(directory, deadline)?;
         }
         self.entry.remove()?;
         run_poststop(&self.record);

@@ -122,9 +122,10 @@ impl<'a> Group<'a> {
 
 impl Drop for Group<'_> {
     fn drop(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(2);
         for directory in self.made.iter().flatten() {
             // The error that leads here is the one to report.
-            let _busy = remove(directory, Duration::from_secs(2));
+            let _busy = remove(directory, deadline);
         }
     }
 }
@@ -336,9 +337,8 @@ fn survivors(pids: &[i32]) -> String {
 /// Removes a cgroup directory with everything below it, as soon as its processes are gone.
 ///
 /// # Errors
-/// They are not gone within `limit`.
-pub(crate) fn remove(directory: &CgroupDirectory, limit: Duration) -> Result<(), Busy> {
-    let deadline = Instant::now() + limit;
+/// They are not gone at the deadline.
+pub(crate) fn remove(directory: &CgroupDirectory, deadline: Instant) -> Result<(), Busy> {
     let path = &directory.path;
     let busy = |stop| Busy { path: path.clone(), stop, pids: processes(path).unwrap_or_default() };
     loop {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::libc;
 
+use super::conversation::{adopt, died, garbled, gather};
 use super::{Broken, Inside, ready_program};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
@@ -83,7 +84,15 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
     let child = spawn(unified.as_ref().map(AsFd::as_fd), &mut orders).at(Step::Clone)?;
     drop(inside);
     drop(orders);
-    converse(&channel, Leash::new(child))
+    let mut leash = Leash::new(child);
+    let mut reforked = !entry.refork;
+    converse(&channel, &mut leash, &mut reforked).inspect_err(|_| {
+        if !reforked {
+            gather(&channel, &mut leash);
+        }
+    })?;
+    let gone = Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::ESRCH } };
+    Ok(leash.release().ok_or(gone)?)
 }
 
 fn spawn(cgroup: Option<BorrowedFd<'_>>, orders: &mut Orders<'_>) -> Result<Child, Stop> {
@@ -108,22 +117,23 @@ fn tasks(cgroups: &[(CgroupVersion, PathBuf)]) -> Vec<KernelString> {
 }
 
 /// Talks to the process until its program is being executed.
-fn converse(channel: &Channel, mut leash: Leash) -> Result<Child, Broken> {
+fn converse(channel: &Channel, leash: &mut Leash, reforked: &mut bool) -> Result<(), Broken> {
     let mut started = false;
     loop {
         match channel.receive().at(Step::Channel)? {
-            Some(Message::Forked(pid)) => super::adopt(pid, &mut leash)?,
+            Some(Message::Forked(pid)) => {
+                adopt(pid, leash)?;
+                *reforked = true;
+            }
             Some(Message::Reached(Milestone::Created)) => {
                 channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
                 channel.send(Message::Go(Milestone::Start)).at(Step::Channel)?;
             }
             Some(Message::Reached(Milestone::Start)) => started = true,
             Some(Message::Failed(failure)) => return Err(failure.into()),
-            Some(_) => return Err(super::garbled().into()),
-            None if started => break,
-            None => return Err(super::died().into()),
+            Some(_) => return Err(garbled().into()),
+            None if started => return Ok(()),
+            None => return Err(died().into()),
         }
     }
-    let gone = Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::ESRCH } };
-    Ok(leash.release().ok_or(gone)?)
 }

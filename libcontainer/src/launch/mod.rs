@@ -2,6 +2,7 @@
 //! Runs in the runtime's process.
 
 pub(crate) mod cgroup;
+mod conversation;
 mod devices;
 pub(crate) mod filter;
 mod idmap;
@@ -18,7 +19,6 @@ use crate::init::{self, Build, Entering, Orders, Program, Start};
 use crate::path::{KernelString, PATH_MAX};
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
-use crate::plan::hooks::Hook;
 use crate::plan::mounts::{Mount, What};
 use crate::plan::namespaces::{Entry, Namespace};
 use crate::plan::process::Process;
@@ -30,6 +30,7 @@ use crate::sys::process::{self, Child, Leash, Strings};
 use crate::sys::{Call, Stop, socket};
 
 use cgroup::Group;
+use conversation::{Conversation, died, gather};
 pub(crate) use join::{Joining, join};
 
 /// What a launch needs beside the plan.
@@ -80,10 +81,10 @@ impl From<Failure> for Broken {
 /// A container's process that is ready to start, and its cgroups. Both go again unless they are kept.
 #[derive(Debug)]
 pub(crate) struct Launched<'a> {
-    // Dropped in this order: a cgroup can be removed when the process is gone.
+    // Dropped in this order: who waits for us ends, who does not is killed, and then the cgroup can be removed.
+    channel: Channel,
     leash: Leash,
     group: Group<'a>,
-    channel: Channel,
 }
 
 impl<'a> Launched<'a> {
@@ -133,10 +134,15 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
     let mut launched = Launched { leash: Leash::new(child), group, channel };
-    let conversation = Conversation { plan, settings: &settings, waits, reforked: false };
+    let mut conversation = Conversation { plan, settings: &settings, waits, reforked: false };
     match conversation.hold(&mut launched) {
         Ok(()) => Ok(launched),
-        Err(broken) => Err(explain(broken, &launched)),
+        Err(broken) => {
+            if plan.entry.refork && !conversation.reforked {
+                gather(&launched.channel, &mut launched.leash);
+            }
+            Err(explain(broken, &launched))
+        }
     }
 }
 
@@ -289,143 +295,6 @@ impl Drop for Inside {
         // Back to where this thread came from: it has the rights that it had then.
         let _back = process::setns(self.own.as_fd(), Namespace::Pid.flag());
     }
-}
-
-/// The runtime's side of the conversation.
-struct Conversation<'a, 's> {
-    plan: &'a Plan,
-    settings: &'s Settings<'s>,
-    /// The process waits for its cgroups or its ids.
-    waits: bool,
-    reforked: bool,
-}
-
-impl Conversation<'_, '_> {
-    /// Talks to the container's process until it is ready to start.
-    fn hold(mut self, launched: &mut Launched<'_>) -> Result<(), Broken> {
-        let (plan, fault) = (self.plan, self.settings.fault);
-        launched.group.make(CgroupVersion::V1)?;
-        launched.group.limit()?;
-        tracing::debug!(
-            path = plan.cgroup.path,
-            limits = plan.cgroup.writes.len(),
-            "cgroup is made and limited"
-        );
-        if let (Some(maps), true) = (&plan.ids.maps, plan.entry.clone.contains(Namespace::User)) {
-            fault.attempt(Step::MapIds, || idmap::write(launched.pid(), maps))?;
-        }
-        if self.waits {
-            launched
-                .channel
-                .send(Message::Go(Milestone::Cgroup))
-                .or_else(|stop| self.silence(launched, stop))?;
-        }
-        if !plan.cgroup.devices.is_empty() {
-            fault.attempt(Step::DeviceProgram, || attach_program(plan, &launched.group))?;
-        }
-        let mut reached = None;
-        while reached != Some(Milestone::Created) || self.reforked != plan.entry.refork {
-            match launched.channel.receive().at(Step::Channel)? {
-                Some(Message::Reached(milestone)) => {
-                    reached = Some(milestone);
-                    self.answer(milestone, launched)?;
-                }
-                Some(Message::Forked(pid)) => {
-                    adopt(pid, &mut launched.leash)?;
-                    self.reforked = true;
-                }
-                Some(Message::Failed(failure)) => {
-                    self.await_first(launched);
-                    return Err(failure.into());
-                }
-                Some(Message::Go(_)) => return Err(garbled().into()),
-                None => return Err(Broken::from(died())),
-            }
-        }
-        Ok(())
-    }
-
-    /// The second process may fail before the first has told of it: it is ours to reap all the same.
-    fn await_first(&mut self, launched: &mut Launched<'_>) {
-        while self.plan.entry.refork && !self.reforked {
-            match launched.channel.receive() {
-                Ok(Some(Message::Forked(pid))) => self.reforked = adopt(pid, &mut launched.leash).is_ok(),
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return,
-            }
-        }
-    }
-
-    /// The process is gone: it may have said why.
-    fn silence(&self, launched: &Launched<'_>, stop: Stop) -> Result<(), Broken> {
-        match launched.channel.receive() {
-            Ok(Some(Message::Failed(failure))) => Err(failure.into()),
-            _ => Err(Failure { step: Step::Channel, stop }.into()),
-        }
-    }
-
-    fn answer(&mut self, milestone: Milestone, launched: &mut Launched<'_>) -> Result<(), Broken> {
-        match milestone {
-            Milestone::Namespaces => {
-                if let Some(maps) = &self.plan.ids.maps {
-                    self.settings.fault.attempt(Step::MapIds, || idmap::write(launched.pid(), maps))?;
-                }
-            }
-            Milestone::Environment => {
-                tracing::debug!("environment is built; prestart and createRuntime hooks run");
-                self.run_hooks(launched)?;
-            }
-            // The caller answers when the record is written.
-            Milestone::Created => return Ok(()),
-            Milestone::Cgroup | Milestone::Start => return Err(garbled().into()),
-        }
-        launched.channel.send(Message::Go(milestone)).at(Step::Channel)?;
-        Ok(())
-    }
-
-    fn run_hooks(&self, launched: &Launched<'_>) -> Result<(), Broken> {
-        let (plan, settings) = (self.plan, self.settings);
-        let run = |hooks: &[Hook], step: fn(u16) -> Step| -> Result<(), Broken> {
-            for i in (0..).take(hooks.len()) {
-                settings.fault.attempt(step(i), || Ok(()))?;
-            }
-            hooks::run_all(hooks, settings.bundle, &settings.creating, launched.pid()).map_err(|failed| {
-                Broken {
-                    failure: Failure { step: step(failed.index), stop: failed.stop },
-                    because: Because::Said(failed.output),
-                }
-            })
-        };
-        run(&plan.hooks.prestart, Step::Prestart)?;
-        run(&plan.hooks.create_runtime, Step::CreateRuntime)
-    }
-}
-
-/// Another process has taken over, a child of this one as well. The first one has nothing more to do.
-fn adopt(pid: i32, leash: &mut Leash) -> Result<(), Failure> {
-    // It cannot be another process's number by now: only we could have reaped it.
-    let pidfd = process::pidfd_open(pid).at(Step::Refork)?;
-    let first = std::mem::replace(leash, Leash::new(Child { pid, pidfd }));
-    if let Some(first) = first.release() {
-        process::wait(first.pidfd.as_fd()).at(Step::Refork)?;
-    }
-    tracing::debug!(pid, "a second process has taken over, for the namespaces that take effect for children");
-    Ok(())
-}
-
-fn died() -> Failure {
-    Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::EPIPE } }
-}
-
-fn garbled() -> Failure {
-    Failure { step: Step::Channel, stop: Stop { call: Call::Recv, errno: libc::EBADMSG } }
-}
-
-fn attach_program(plan: &Plan, group: &Group<'_>) -> Result<(), Stop> {
-    use crate::sys::bpf;
-    let Some(cgroup) = group.unified()? else { return Ok(()) };
-    let program = bpf::load_device_program(&devices::compile(&plan.cgroup.devices))?;
-    bpf::attach_device_program(program.as_fd(), cgroup.as_fd())
 }
 
 /// If the process has died without a word, finds out of what.

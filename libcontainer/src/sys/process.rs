@@ -321,7 +321,7 @@ pub fn setsid() -> Result<(), Stop> {
 }
 
 /// How long a killed child may take to be gone.
-const DEATH: Duration = Duration::from_secs(10);
+pub const DEATH: Duration = Duration::from_secs(10);
 
 /// Kills and reaps the child when it is dropped, unless it is released.
 #[derive(Debug)]

@@ -40,6 +40,15 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Stop> {
     .map(drop)
 }
 
+/// Ends the stream of messages to the peer. See shutdown(2).
+///
+/// # Errors
+/// Those of the call.
+pub fn end_sending(socket: BorrowedFd<'_>) -> Result<(), Stop> {
+    // SAFETY: takes a live descriptor and an integer.
+    check_int(Call::Send, unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) }).map(drop)
+}
+
 /// Receives one message; its length, 0 when the peer is gone.
 ///
 /// # Errors

@@ -1,0 +1,162 @@
+//! The runtime's side of the conversation with the container's process. Runs in the runtime's process.
+
+use std::os::fd::AsFd;
+
+use nix::libc;
+use nix::poll::PollFlags;
+
+use super::cgroup::Group;
+use super::{Because, Broken, Launched, Settings, devices, idmap};
+use crate::channel::{At, Channel, Failure, Message, Milestone};
+use crate::hooks;
+use crate::plan::Plan;
+use crate::plan::facts::CgroupVersion;
+use crate::plan::hooks::Hook;
+use crate::plan::namespaces::Namespace;
+use crate::plan::step::Step;
+use crate::sys::process::{self, Child, Leash};
+use crate::sys::{Call, Stop};
+
+/// What is said, and what is done in between, until the container's process is ready to start.
+pub(super) struct Conversation<'a, 's> {
+    pub(super) plan: &'a Plan,
+    pub(super) settings: &'s Settings<'s>,
+    /// The process waits for its cgroups or its ids.
+    pub(super) waits: bool,
+    /// The second process has been told of.
+    pub(super) reforked: bool,
+}
+
+impl Conversation<'_, '_> {
+    /// Talks to the container's process until it is ready to start.
+    pub(super) fn hold(&mut self, launched: &mut Launched<'_>) -> Result<(), Broken> {
+        let (plan, fault) = (self.plan, self.settings.fault);
+        launched.group.make(CgroupVersion::V1)?;
+        launched.group.limit()?;
+        tracing::debug!(
+            path = plan.cgroup.path,
+            limits = plan.cgroup.writes.len(),
+            "cgroup is made and limited"
+        );
+        if let (Some(maps), true) = (&plan.ids.maps, plan.entry.clone.contains(Namespace::User)) {
+            fault.attempt(Step::MapIds, || idmap::write(launched.pid(), maps))?;
+        }
+        if self.waits {
+            launched
+                .channel
+                .send(Message::Go(Milestone::Cgroup))
+                .or_else(|stop| self.silence(launched, stop))?;
+        }
+        if !plan.cgroup.devices.is_empty() {
+            fault.attempt(Step::DeviceProgram, || attach_program(plan, &launched.group))?;
+        }
+        let mut reached = None;
+        while reached != Some(Milestone::Created) || self.reforked != plan.entry.refork {
+            match launched.channel.receive().at(Step::Channel)? {
+                Some(Message::Reached(milestone)) => {
+                    reached = Some(milestone);
+                    self.answer(milestone, launched)?;
+                }
+                Some(Message::Forked(pid)) => {
+                    adopt(pid, &mut launched.leash)?;
+                    self.reforked = true;
+                }
+                Some(Message::Failed(failure)) => return Err(failure.into()),
+                Some(Message::Go(_)) => return Err(garbled().into()),
+                None => return Err(Broken::from(died())),
+            }
+        }
+        Ok(())
+    }
+
+    /// The process is gone: it may have said why.
+    fn silence(&self, launched: &Launched<'_>, stop: Stop) -> Result<(), Broken> {
+        match launched.channel.receive() {
+            Ok(Some(Message::Failed(failure))) => Err(failure.into()),
+            _ => Err(Failure { step: Step::Channel, stop }.into()),
+        }
+    }
+
+    fn answer(&mut self, milestone: Milestone, launched: &mut Launched<'_>) -> Result<(), Broken> {
+        match milestone {
+            Milestone::Namespaces => {
+                if let Some(maps) = &self.plan.ids.maps {
+                    self.settings.fault.attempt(Step::MapIds, || idmap::write(launched.pid(), maps))?;
+                }
+            }
+            Milestone::Environment => {
+                tracing::debug!("environment is built; prestart and createRuntime hooks run");
+                self.run_hooks(launched)?;
+            }
+            // The caller answers when the record is written.
+            Milestone::Created => return Ok(()),
+            Milestone::Cgroup | Milestone::Start => return Err(garbled().into()),
+        }
+        launched.channel.send(Message::Go(milestone)).at(Step::Channel)?;
+        Ok(())
+    }
+
+    fn run_hooks(&self, launched: &Launched<'_>) -> Result<(), Broken> {
+        let (plan, settings) = (self.plan, self.settings);
+        let run = |hooks: &[Hook], step: fn(u16) -> Step| -> Result<(), Broken> {
+            for i in (0..).take(hooks.len()) {
+                settings.fault.attempt(step(i), || Ok(()))?;
+            }
+            hooks::run_all(hooks, settings.bundle, &settings.creating, launched.pid()).map_err(|failed| {
+                Broken {
+                    failure: Failure { step: step(failed.index), stop: failed.stop },
+                    because: Because::Said(failed.output),
+                }
+            })
+        };
+        run(&plan.hooks.prestart, Step::Prestart)?;
+        run(&plan.hooks.create_runtime, Step::CreateRuntime)
+    }
+}
+
+/// Another process has taken over, a child of this one as well. The first one has nothing more to do.
+pub(super) fn adopt(pid: i32, leash: &mut Leash) -> Result<(), Failure> {
+    // It cannot be another process's number by now: only we could have reaped it.
+    let pidfd = process::pidfd_open(pid).at(Step::Refork)?;
+    let first = std::mem::replace(leash, Leash::new(Child { pid, pidfd }));
+    if let Some(first) = first.release() {
+        process::wait(first.pidfd.as_fd()).at(Step::Refork)?;
+    }
+    tracing::debug!(pid, "a second process has taken over, for the namespaces that take effect for children");
+    Ok(())
+}
+
+/// Gets hold of a second process that has not been told of yet, so that it ends like the first: it is ours to
+/// reap, and the cgroup cannot be removed while it lives.
+pub(super) fn gather(channel: &Channel, leash: &mut Leash) {
+    // Whoever waits for us ends. The first process is not killed: it may just be making the second one.
+    if channel.hang_up().is_err() {
+        return;
+    }
+    while process::ready(channel.fd(), PollFlags::POLLIN, process::DEATH) == Ok(true) {
+        match channel.receive() {
+            Ok(Some(Message::Forked(pid))) => {
+                // If it cannot be adopted, it is gone.
+                let _gone = adopt(pid, leash);
+                return;
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+pub(super) fn died() -> Failure {
+    Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::EPIPE } }
+}
+
+pub(super) fn garbled() -> Failure {
+    Failure { step: Step::Channel, stop: Stop { call: Call::Recv, errno: libc::EBADMSG } }
+}
+
+fn attach_program(plan: &Plan, group: &Group<'_>) -> Result<(), Stop> {
+    use crate::sys::bpf;
+    let Some(cgroup) = group.unified()? else { return Ok(()) };
+    let program = bpf::load_device_program(&devices::compile(&plan.cgroup.devices))?;
+    bpf::attach_device_program(program.as_fd(), cgroup.as_fd())
+}
