@@ -1,0 +1,102 @@
+//! Limits: each value that the plan writes is what the kernel has, and nothing is dropped on the way.
+//! Spec: config-linux.md#control-groups.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use integration_tests::runtime;
+use serde_json::{Value, json};
+use spec_conformance::Bundle;
+
+/// Values of every controller that this host may have, all different from the kernel's defaults.
+fn resources() -> Value {
+    json!({
+        "memory": { "limit": 128 << 20, "reservation": 64 << 20, "swap": 192 << 20, "swappiness": 7 },
+        "cpu": { "shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0", "mems": "0" },
+        "pids": { "limit": 77 },
+        "blockIO": { "throttleReadBpsDevice": [{ "major": 254, "minor": 0, "rate": 1 << 20 }] },
+        "hugepageLimits": [{ "pageSize": "2MB", "limit": 4 << 20 }],
+    })
+}
+
+/// The plan's own list of what is written, by absolute path.
+fn writes(runtime: &spec_conformance::Runtime, bundle: &Bundle, id: &str) -> Vec<(String, String)> {
+    let finished = runtime.call(["plan", "--bundle", bundle.path().to_str().unwrap(), id]).unwrap();
+    let plan: Value = serde_json::from_str(&finished.success().unwrap().stdout).unwrap();
+    let cgroup = &plan["cgroup"];
+    let path = |write: &Value| {
+        let hierarchy = usize::try_from(write["hierarchy"].as_u64().unwrap()).unwrap();
+        let mount = cgroup["hierarchies"][hierarchy]["mount"].as_str().unwrap();
+        format!("{mount}{}/{}", cgroup["path"].as_str().unwrap(), write["file"].as_str().unwrap())
+    };
+    let limits = cgroup["writes"].as_array().unwrap().iter();
+    limits.map(|write| (path(write), write["value"].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn c03_to_c24_each_limit_of_the_plan_reads_back_from_the_kernel() {
+    let runtime = runtime();
+    // A controller that this host does not have is refused by name; the others are what is tested then.
+    let mut bundle =
+        Bundle::new().set("/linux/resources", resources()).args(["/bin/probe", "wait"]).build().unwrap();
+    let mut left_out = Vec::new();
+    for part in ["memory", "cpu", "pids", "blockIO", "hugepageLimits"] {
+        let only = Bundle::new().set("/linux/resources", json!({ part: resources()[part] })).build().unwrap();
+        let plan = runtime.call(["plan", "--bundle", only.path().to_str().unwrap()]).unwrap();
+        if !plan.exit.success() {
+            assert!(plan.stderr.contains(&format!("/linux/resources/{part}")), "{plan:?}");
+            let mut config = bundle.config().clone();
+            config["linux"]["resources"].as_object_mut().unwrap().remove(part);
+            bundle.write(config).unwrap();
+            left_out.push(part);
+        }
+    }
+    assert!(left_out.len() < 5, "this host has no controller to say anything with");
+    let container = runtime.create(&bundle).unwrap();
+    let mut compared = 0;
+    let all = writes(&runtime, &bundle, container.id());
+    for (i, (path, value)) in all.iter().enumerate() {
+        // The last write to a file is the one that stays; rules about devices are read otherwise.
+        let last = all[i + 1..].iter().all(|(later, _)| later != path);
+        if last && !path.contains("/devices.") && Path::new(path).exists() {
+            assert_eq!(fs::read_to_string(path).unwrap().trim(), value, "{path}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 5 - left_out.len(), "only {compared} limits were compared: {all:?}");
+}
+
+#[test]
+fn c01_what_no_rule_allows_cannot_be_opened() {
+    let runtime = runtime();
+    let bundle = Bundle::new()
+        .with_busybox()
+        .set("/root/readonly", json!(false))
+        .push("/process/capabilities/bounding", json!("CAP_MKNOD"))
+        .push("/process/capabilities/permitted", json!("CAP_MKNOD"))
+        .push("/process/capabilities/effective", json!("CAP_MKNOD"))
+        .set(
+            "/linux/resources",
+            json!({ "devices": [
+            { "allow": false, "access": "rwm" },
+            // No driver has it: what is let through fails otherwise than what is not.
+            { "allow": true, "type": "c", "major": 200, "minor": 1, "access": "r" },
+        ] }),
+        )
+        .args([
+            "/bin/sh",
+            "-c",
+            "mknod /dev/listed c 200 1 && mknod /dev/disk b 254 0 || exit 9
+             open() { (true < $1) 2>&1 | sed 's/.*: //'; }
+             open /dev/listed
+             (true > /dev/listed) 2>&1 | sed 's/.*: //'
+             open /dev/disk
+             open /dev/zero && echo default",
+        ])
+        .build()
+        .unwrap();
+    let seen = runtime.run(&bundle).unwrap();
+    let expected = "No such device or address\nOperation not permitted\nOperation not permitted\ndefault\n";
+    assert_eq!(seen.stdout, expected, "{seen:?}");
+}
