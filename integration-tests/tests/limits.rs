@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use integration_tests::runtime;
 use serde_json::{Value, json};
@@ -99,4 +100,25 @@ fn c01_what_no_rule_allows_cannot_be_opened() {
     let seen = runtime.run(&bundle).unwrap();
     let expected = "No such device or address\nOperation not permitted\nOperation not permitted\ndefault\n";
     assert_eq!(seen.stdout, expected, "{seen:?}");
+}
+
+#[test]
+fn g07_a_cgroup_with_processes_is_refused_and_they_are_left_alone() {
+    let runtime = runtime();
+    let id = runtime.fresh_id();
+    // The hierarchy in which this test is somewhere itself, whichever layout the host has.
+    let mut mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().map(Path::new);
+    let mount = mounts.find(|path| path.join("cgroup.procs").exists()).unwrap();
+    let directory = mount.join(&id);
+    fs::create_dir(&directory).unwrap();
+    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+    fs::write(directory.join("cgroup.procs"), stranger.id().to_string()).unwrap();
+    let bundle = Bundle::new().set("/linux/cgroupsPath", json!(format!("/{id}"))).build().unwrap();
+    let refused = runtime.call(["create", "--bundle", bundle.path().to_str().unwrap(), &id]).unwrap();
+    assert!(!refused.exit.success() && refused.stderr.contains("has processes already"), "{refused:?}");
+    runtime.call(["delete", "--force", &id]).unwrap().success().unwrap();
+    assert!(stranger.try_wait().unwrap().is_none(), "the stranger was killed");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    fs::remove_dir(&directory).unwrap();
 }

@@ -95,11 +95,13 @@ impl<'a> Group<'a> {
             .collect()
     }
 
-    /// The directories that are going to be made for `plan`, to be remembered before they are.
+    /// The directories that are going to be made for `plan`, to be remembered before they are. One that has
+    /// processes is refused later, and must not be remembered: whoever deletes the container would kill them.
     #[must_use]
     pub(crate) fn directories(plan: &Cgroup) -> Vec<CgroupDirectory> {
         let each = plan.hierarchies.iter().enumerate();
-        each.map(|(i, hierarchy)| planned(hierarchy, PathBuf::from(plan.directory(i)))).collect()
+        let planned = each.map(|(i, hierarchy)| planned(hierarchy, PathBuf::from(plan.directory(i))));
+        planned.filter(|made| processes(&made.path).is_ok_and(|pids| pids.is_empty())).collect()
     }
 
     /// The directories that have been made.
