@@ -3,9 +3,11 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use integration_tests::{ketch, runtime};
 use serde_json::json;
+use spec_conformance::wait::{Deadline, Pidfd};
 use spec_conformance::{Bundle, BundleBuilder, Exit, Finished, Runtime};
 
 fn path(path: &Path) -> &str {
@@ -68,7 +70,12 @@ fn k30_k31_a_detached_run_returns_while_the_program_runs_and_keep_keeps_a_foregr
         Bundle::new().args(["/bin/probe", "exit", "3"]).build().unwrap(),
     );
     let id = runtime.fresh_id();
-    runtime.call(["run", "--detach", "--bundle", path(waiting.path()), &id]).unwrap().success().unwrap();
+    // Not into a pipe that closes when the runtime is gone: the program writes there after that.
+    let mut command = runtime.command(["run", "--detach", "--bundle", path(waiting.path()), &id]);
+    let mut detached = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let process = Pidfd::open(i32::try_from(detached.id()).unwrap()).unwrap();
+    assert!(process.wait(Deadline::after(Duration::from_secs(20))).unwrap(), "run --detach stays");
+    assert!(detached.wait().unwrap().success());
     assert_eq!(runtime.state(&id).unwrap().status, "running");
     runtime.call(["delete", "--force", &id]).unwrap().success().unwrap();
     let kept = runtime.fresh_id();
