@@ -321,3 +321,39 @@ fn exec_has_the_offsets_of_the_containers_time_namespace() {
     assert!(seconds(&inside) >= 1_000_000, "{inside}, outside {outside}");
     assert!(seconds(&inside) <= outside + 1_000_000);
 }
+
+#[test]
+fn a_step_of_exec_that_fails_is_named_in_words() {
+    let runtime = runtime();
+    let bundle = waiting();
+    let container = running(&runtime, &bundle);
+    let file = bundle.path().join("process.json");
+    // No process may have more open files than fs.nr_open says, whatever its rights.
+    let process = json!({
+        "args": ["/bin/probe", "exit", "0"], "cwd": "/", "user": {},
+        "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1_u64 << 40, "soft": 1024 }],
+    });
+    fs::write(&file, process.to_string()).unwrap();
+    let refused = runtime.call(["exec", "--process", file.to_str().unwrap(), container.id()]).unwrap();
+    assert_eq!(refused.exit, Exit::Code(255), "{refused:?}");
+    assert!(refused.stderr.contains("rlimit RLIMIT_NOFILE: prlimit: operation not permitted"), "{refused:?}");
+}
+
+#[test]
+fn k45_a_program_whose_pid_file_cannot_be_written_does_not_run_on() {
+    let runtime = runtime();
+    let bundle = waiting();
+    let container = running(&runtime, &bundle);
+    let mut command = runtime.command(["exec", "--detach", "--pid-file", "/nowhere/pid"]);
+    command.args([container.id(), "/bin/probe", "wait"]);
+    let refused = runtime.finish(command).unwrap();
+    assert_eq!(refused.exit, Exit::Code(255), "{refused:?}");
+    let listed = runtime.call(["ps", "--format", "json", container.id()]).unwrap().success().unwrap();
+    let pids: Vec<i32> = serde_json::from_str(&listed.stdout).unwrap();
+    // What was killed may not be reaped yet; what runs on would not be a zombie.
+    let alive = |pid: &&i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        !status.is_empty() && !status.contains("State:\tZ")
+    };
+    assert_eq!(pids.iter().filter(alive).collect::<Vec<_>>(), [&container.pid()]);
+}

@@ -23,7 +23,7 @@ use crate::state::{Entry, Identity, Record, START, Store};
 use crate::sys::{Call, Stop, process, socket};
 
 pub use create::{Options, Running, compile, create, run};
-pub use exec::{ExecOptions, Execution};
+pub use exec::ExecOptions;
 
 /// How long `delete` waits for processes that it has killed.
 const DEATH: Duration = Duration::from_secs(10);
@@ -241,9 +241,8 @@ impl Container {
     /// # Errors
     /// The container has no such process any more, or the signal is none.
     pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
-        let failed = |stop: Stop| {
-            Error::new(ErrorKind::System, format!("unable to signal init: {}", without_call(stop)))
-        };
+        let failed =
+            |stop: Stop| Error::new(ErrorKind::System, format!("unable to signal init: {}", stop.reason()));
         if all {
             cgroup::signal_all(&self.record.cgroups, signal).map_err(failed)?;
         } else {
@@ -398,12 +397,6 @@ fn run_poststop(record: &Record) {
             tracing::warn!(id, hook = %hook.path, %stop, output = failed.output, "poststop hook failed");
         }
     }
-}
-
-/// The errno's words alone, for messages that clients know by heart.
-fn without_call(stop: Stop) -> String {
-    let text = stop.to_string();
-    text.split_once(": ").map_or(text.clone(), |(_, words)| words.to_owned())
 }
 
 fn owner_name(uid: u32) -> String {

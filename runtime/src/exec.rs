@@ -1,10 +1,12 @@
 //! `exec`: one more program in a container, described by a file or by flags.
 
 use std::fs;
+use std::path::Path;
 
-use libcontainer::container::{Container, ExecOptions};
+use libcontainer::container::{Container, ExecOptions, Running};
 use libcontainer::error::ErrorKind;
 use libcontainer::state::Store;
+use nix::sys::signal::Signal;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 
 use crate::cli::Exec;
@@ -43,13 +45,25 @@ fn attempt(store: &Store, args: Exec) -> Result<i32, Failure> {
     };
     if args.detach {
         let program = container.exec(&process, options)?;
-        return write_pid_file(args.pid_file.as_deref(), program.pid()).map(|()| 0);
+        return tell_pid(args.pid_file.as_deref(), program).map(|_| 0);
     }
     let mut foreground = Foreground::enter(terminal && options.console.is_none(), true)?;
     options.console = options.console.map(Ok).or_else(|| foreground.console()).transpose()?;
     let program = container.exec(&process, options)?;
-    write_pid_file(args.pid_file.as_deref(), program.pid())?;
+    let program = tell_pid(args.pid_file.as_deref(), program)?;
     foreground.attend(program)
+}
+
+/// Writes the pid file. A program that nobody can be told of does not run on.
+fn tell_pid(path: Option<&Path>, program: Running) -> Result<Running, Failure> {
+    match write_pid_file(path, program.pid()) {
+        Ok(()) => Ok(program),
+        Err(failure) => {
+            // It may have ended by itself; ended or killed, it is ours to reap.
+            let _ended = program.signal(Signal::SIGKILL as i32).and_then(|()| program.wait());
+            Err(failure)
+        }
+    }
 }
 
 /// A container may have no program of its own.

@@ -231,7 +231,7 @@ fn narrate(plan: &Plan) {
     }
 }
 
-fn warn(warnings: &[Finding]) {
+pub(super) fn warn(warnings: &[Finding]) {
     for finding in warnings {
         tracing::warn!("{finding}");
     }
@@ -253,13 +253,10 @@ fn launch_in<'a>(
 ) -> Result<Launched<'a>, launch::Broken> {
     let directory = open_directory(&bundle.path).at(Step::Root)?;
     let state = |status| state_text(&State::of(record, status));
-    let console = options.console.as_ref().map(OwnedFd::try_clone).transpose();
     let settings = Settings {
         start_in: later.then(|| entry.fd()),
         bundle: directory.as_fd(),
-        console: console
-            .map_err(|_| Stop { call: crate::sys::Call::Dup, errno: nix::libc::EMFILE })
-            .at(Step::ConnectConsole)?,
+        console: options.console.as_ref().map(AsFd::as_fd),
         preserved: options.preserved,
         creating: state(Status::Creating),
         created: state(Status::Created),

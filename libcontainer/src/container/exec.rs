@@ -27,9 +27,6 @@ pub struct ExecOptions {
     pub ignore_paused: bool,
 }
 
-/// A program that is being executed in a container.
-pub type Execution = Running;
-
 impl Container {
     /// The config's own program, to be changed and given to [`Container::exec`].
     ///
@@ -80,7 +77,7 @@ impl Container {
     ///
     /// # Errors
     /// The container does not run, or the program cannot be executed.
-    pub fn exec(&self, process: &SpecProcess, options: ExecOptions) -> Result<Execution, Error> {
+    pub fn exec(&self, process: &SpecProcess, options: ExecOptions) -> Result<Running, Error> {
         let status = self.status();
         match status {
             Status::Created | Status::Running => {}
@@ -101,6 +98,7 @@ impl Container {
         let spec: Spec = self.config()?;
         let facts = host::probe();
         let plan = Plan::compile_exec(&spec, process, &facts)?;
+        super::create::warn(&plan.warnings);
         let terminal = plan.process.terminal.is_some();
         if terminal != options.console.is_some() {
             let message =
@@ -128,7 +126,10 @@ impl Container {
             }
             match broken.failure.step {
                 Step::FindProgram | Step::Exec => Error::program(&plan.process, broken.failure.stop),
-                step => Error::step(format_args!("exec in container {}: {step}", self.id()), &broken),
+                step => {
+                    let what = format_args!("exec in container {}: {}", self.id(), plan.describe(step));
+                    Error::step(what, &broken)
+                }
             }
         })
     }

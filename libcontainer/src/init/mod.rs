@@ -128,8 +128,8 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
     }
     fs::set_umask(umask);
     if let Some(program) = &mut orders.program {
-        let console = orders.build.is_some();
-        process::prepare(program, &orders.proc, console, orders.fault)?;
+        let bind_console = orders.build.is_some();
+        process::prepare(program, &orders.proc, bind_console, orders.fault)?;
     } else {
         orders.fault.attempt(Step::User, sys_process::setsid)?;
     }

@@ -58,18 +58,19 @@ impl Program<'_> {
     }
 }
 
-/// Sets everything up to the point where only `start` is missing.
+/// Sets everything up to the point where only `start` is missing. The container's own terminal is its console
+/// too, so `bind_console` puts it at /dev/console.
 pub(super) fn prepare(
     program: &mut Program<'_>,
     proc: &Proc,
-    own: bool,
+    bind_console: bool,
     fault: Fault,
 ) -> Result<(), Failure> {
     let plan = program.process;
     let root = fs::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0).map(Root::new).at(Step::Cwd)?;
     process::setsid().at(Step::Console)?;
     if let (Some(size), Some(socket)) = (plan.terminal, &program.console) {
-        fault.attempt(Step::Console, || set_up_terminal(&root, size, socket, plan.uid, own))?;
+        fault.attempt(Step::Console, || set_up_terminal(&root, size, socket, plan.uid, bind_console))?;
     } else {
         give_streams(plan.uid).at(Step::Console)?;
     }
@@ -124,7 +125,13 @@ pub(super) fn execute(
 }
 
 /// Makes a terminal in the container, sends its master out, and becomes its session's leader.
-fn set_up_terminal(root: &Root, size: Terminal, out: &OwnedFd, uid: u32, own: bool) -> Result<(), Stop> {
+fn set_up_terminal(
+    root: &Root,
+    size: Terminal,
+    out: &OwnedFd,
+    uid: u32,
+    bind_console: bool,
+) -> Result<(), Stop> {
     let devices = root.open_known(c"/dev/pts", libc::O_PATH | libc::O_DIRECTORY)?;
     if fs::filesystem(devices.as_fd())? != libc::DEVPTS_SUPER_MAGIC {
         return Err(Stop::new(Call::Open, Errno::ENODEV));
@@ -136,7 +143,7 @@ fn set_up_terminal(root: &Root, size: Terminal, out: &OwnedFd, uid: u32, own: bo
         terminal::set_size(peer.as_fd(), size.rows, size.columns)?;
     }
     fs::change_owner(peer.as_fd(), c"", uid, u32::MAX)?;
-    if own {
+    if bind_console {
         // Bound by descriptor: whatever a hostile image puts at the name is not looked at (CVE-2025-52565).
         let console = root.make_known_file(c"/dev/console")?;
         let tree = mount::clone_tree(peer.as_fd(), c"", false)?;

@@ -100,8 +100,8 @@ impl<'a> Group<'a> {
     #[must_use]
     pub(crate) fn directories(plan: &Cgroup) -> Vec<CgroupDirectory> {
         let each = plan.hierarchies.iter().enumerate();
-        let planned = each.map(|(i, hierarchy)| planned(hierarchy, PathBuf::from(plan.directory(i))));
-        planned.filter(|made| processes(&made.path).is_ok_and(|pids| pids.is_empty())).collect()
+        let all = each.map(|(i, hierarchy)| planned(hierarchy, PathBuf::from(plan.directory(i))));
+        all.filter(|made| processes(&made.path).is_ok_and(|pids| pids.is_empty())).collect()
     }
 
     /// The directories that have been made.

@@ -45,7 +45,7 @@ impl Conversation<'_, '_> {
             launched
                 .channel
                 .send(Message::Go(Milestone::Cgroup))
-                .or_else(|stop| self.silence(launched, stop))?;
+                .or_else(|_| self.hear_last_words(launched))?;
         }
         if !plan.cgroup.devices.is_empty() {
             fault.attempt(Step::DeviceProgram, || attach_program(plan, &launched.group))?;
@@ -70,10 +70,10 @@ impl Conversation<'_, '_> {
     }
 
     /// The process is gone: it may have said why.
-    fn silence(&self, launched: &Launched<'_>, stop: Stop) -> Result<(), Broken> {
+    fn hear_last_words(&self, launched: &Launched<'_>) -> Result<(), Broken> {
         match launched.channel.receive() {
             Ok(Some(Message::Failed(failure))) => Err(failure.into()),
-            _ => Err(Failure { step: Step::Channel, stop }.into()),
+            _ => Err(died().into()),
         }
     }
 

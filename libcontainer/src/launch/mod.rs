@@ -41,7 +41,7 @@ pub(crate) struct Settings<'a> {
     /// The bundle, in which hooks of the runtime's namespaces run.
     pub(crate) bundle: BorrowedFd<'a>,
     /// Where the terminal's master is sent.
-    pub(crate) console: Option<OwnedFd>,
+    pub(crate) console: Option<BorrowedFd<'a>>,
     /// How many descriptors from 3 on are the program's.
     pub(crate) preserved: u32,
     /// The state while it is being created.
@@ -199,7 +199,7 @@ fn program<'a>(
 ) -> Result<Program<'a>, Failure> {
     let filter =
         plan.seccomp.as_ref().map(|s| settings.fault.attempt(Step::CompileFilter, || filter::compile(s)));
-    let console = settings.console.as_ref().map(OwnedFd::try_clone).transpose();
+    let console = settings.console.map(|socket| socket.try_clone_to_owned()).transpose();
     let console =
         console.map_err(|_| Stop { call: Call::Dup, errno: libc::EMFILE }).at(Step::ConnectConsole)?;
     Ok(ready_program(process, filter.transpose()?, console))

@@ -95,6 +95,13 @@ pub struct ExecPlan {
     pub warnings: Vec<Finding>,
 }
 
+impl ExecPlan {
+    /// Names a step of this plan, as [`Plan::describe`] does.
+    pub fn describe(&self, step: Step) -> impl fmt::Display + '_ {
+        ProcessStep { process: Some(&self.process), step }
+    }
+}
+
 impl Plan {
     /// Compiles a config into a plan.
     ///
@@ -296,10 +303,6 @@ impl fmt::Display for Described<'_> {
                 Some(sysctl) => write!(f, "sysctl {}", sysctl.key),
                 None => f.write_str("sysctl"),
             },
-            Step::Rlimit(i) => {
-                let rlimits = plan.process.as_ref().map(|p| p.rlimits.as_slice()).unwrap_or_default();
-                write!(f, "rlimit {}", rlimits.get(usize::from(i)).map_or("?", |r| r.name))
-            }
             Step::Prestart(i) => hook(&plan.hooks.prestart, "prestart", i, f),
             Step::CreateRuntime(i) => hook(&plan.hooks.create_runtime, "createRuntime", i, f),
             Step::CreateContainer(i) => hook(&plan.hooks.create_container, "createContainer", i, f),
@@ -307,16 +310,29 @@ impl fmt::Display for Described<'_> {
             Step::Poststart(i) => hook(&plan.hooks.poststart, "poststart", i, f),
             Step::Poststop(i) => hook(&plan.hooks.poststop, "poststop", i, f),
             Step::Root => write!(f, "root file system {}", plan.rootfs.path),
-            Step::Cwd => {
-                write!(f, "working directory {}", plan.process.as_ref().map_or("?", |p| p.cwd.as_str()))
+            step => ProcessStep { process: plan.process.as_ref(), step }.fmt(f),
+        }
+    }
+}
+
+/// A step that concerns the program alone, or that happens once.
+struct ProcessStep<'a> {
+    process: Option<&'a Process>,
+    step: Step,
+}
+
+impl fmt::Display for ProcessStep<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(process) = self.process else { return f.write_str(phrase(self.step)) };
+        let name = || process.args.first().map_or("?", KernelString::as_str);
+        match self.step {
+            Step::Rlimit(i) => {
+                write!(f, "rlimit {}", process.rlimits.get(usize::from(i)).map_or("?", |r| r.name))
             }
-            Step::Exec | Step::FindProgram => {
-                let name =
-                    plan.process.as_ref().and_then(|p| p.args.first()).map_or("?", KernelString::as_str);
-                let verb = if self.step == Step::Exec { "exec" } else { "look for" };
-                write!(f, "{verb} {name:?}")
-            }
-            other => f.write_str(phrase(other)),
+            Step::Cwd => write!(f, "working directory {}", process.cwd),
+            Step::Exec => write!(f, "exec {:?}", name()),
+            Step::FindProgram => write!(f, "look for {:?}", name()),
+            step => f.write_str(phrase(step)),
         }
     }
 }
@@ -328,6 +344,8 @@ fn path_at(paths: &[crate::path::RootPath], i: u16) -> &str {
 /// The steps that happen once, in words.
 fn phrase(step: Step) -> &'static str {
     match step {
+        Step::Join(_) => "join the container's namespaces",
+        Step::CgroupJoin(_) => "join the container's cgroup",
         Step::CompileFilter => "compile the seccomp filter",
         Step::ConnectConsole => "connect to the console socket",
         Step::Clone => "create the container's process",

@@ -105,6 +105,15 @@ impl Stop {
         self.errno == errno as i32
     }
 
+    /// The errno in words, without the call. Allocates. Clients look for the lower case: "no such process".
+    #[must_use]
+    pub fn reason(self) -> String {
+        let text = Errno::from_raw(self.errno).desc();
+        let mut chars = text.chars();
+        let first = chars.next().map(|c| c.to_ascii_lowercase());
+        first.into_iter().chain(chars).collect()
+    }
+
     /// The kernel does not have the call, or a filter hides it.
     #[must_use]
     pub fn is_missing(self) -> bool {
@@ -119,13 +128,7 @@ impl fmt::Display for Stop {
             Call::Killed => write!(f, "killed by signal {}", self.errno),
             Call::TimedOut => f.write_str("timed out and was killed"),
             Call::Closed => f.write_str("the other side is gone"),
-            call => {
-                // Clients look for the lower-case wording: "no such file or directory".
-                let text = Errno::from_raw(self.errno).desc();
-                let mut chars = text.chars();
-                let first = chars.next().map(|c| c.to_ascii_lowercase()).unwrap_or_default();
-                write!(f, "{}: {first}{}", call.name(), chars.as_str())
-            }
+            call => write!(f, "{}: {}", call.name(), self.reason()),
         }
     }
 }
