@@ -1,0 +1,64 @@
+//! Makes device nodes and the links of /dev. Runs in the container's process.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::plan::devices::{Device, Link};
+use crate::sys::fs::{self, CWD};
+use crate::sys::{Call, Root, Stop, mount};
+
+/// Makes a device node; one that is there already has to be the same.
+pub(super) fn make(root: &Root, device: &Device) -> Result<(), Stop> {
+    let (parent, name) = root.make_parent(&device.path)?;
+    let number = libc::makedev(device.major, device.minor);
+    let made = match fs::make_node(parent.as_fd(), name, device.kind | device.mode, number) {
+        Err(stop) if stop.is(Errno::EEXIST) => false,
+        other => {
+            other?;
+            true
+        }
+    };
+    let node = fs::open(parent.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    check(node.as_fd(), device)?;
+    if made && (device.uid, device.gid) != (0, 0) {
+        fs::change_owner(node.as_fd(), c"", device.uid, device.gid)?;
+    }
+    Ok(())
+}
+
+/// Binds the host's device node, where the kernel does not let the container have its own.
+pub(super) fn bind(root: &Root, device: &Device) -> Result<(), Stop> {
+    if device.kind == libc::S_IFIFO {
+        return make(root, device);
+    }
+    let tree = mount::clone_tree(CWD, device.source.as_c_str(), false)?;
+    check(tree.as_fd(), device)?;
+    mount::attach(tree.as_fd(), root.make_file(&device.path)?.as_fd())
+}
+
+fn check(node: BorrowedFd<'_>, device: &Device) -> Result<(), Stop> {
+    let kind = fs::kind(node)?;
+    let same_number = device.kind == libc::S_IFIFO || kind.device == (device.major, device.minor);
+    if kind.format() == device.kind && same_number {
+        Ok(())
+    } else {
+        Err(Stop::new(Call::Mknod, Errno::EEXIST))
+    }
+}
+
+/// Makes a symbolic link, unless one is there.
+pub(super) fn link(root: &Root, link: &Link) -> Result<(), Stop> {
+    let (parent, name) = root.make_parent(&link.path)?;
+    if link.replace {
+        match fs::remove(parent.as_fd(), name, false) {
+            Err(stop) if stop.is(Errno::ENOENT) => {}
+            other => other?,
+        }
+    }
+    match fs::make_link(parent.as_fd(), name, link.target.as_c_str()) {
+        Err(stop) if stop.is(Errno::EEXIST) => Ok(()),
+        other => other,
+    }
+}
