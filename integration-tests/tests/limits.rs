@@ -61,7 +61,16 @@ fn c03_to_c24_each_limit_of_the_plan_reads_back_from_the_kernel() {
         // The last write to a file is the one that stays; rules about devices are read otherwise.
         let last = all[i + 1..].iter().all(|(later, _)| later != path);
         if last && !path.contains("/devices.") && Path::new(path).exists() {
-            assert_eq!(fs::read_to_string(path).unwrap().trim(), value, "{path}");
+            let read = fs::read_to_string(path).unwrap();
+            if path.ends_with("/io.max") {
+                // It shows the limits beside it too, which are none.
+                assert!(
+                    value.split(' ').all(|word| read.split_whitespace().any(|r| r == word)),
+                    "{path}: {read}"
+                );
+            } else {
+                assert_eq!(read.trim(), value, "{path}");
+            }
             compared += 1;
         }
     }
