@@ -142,6 +142,9 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::CgroupWrite(_), libc::EINVAL) => "the kernel does not take this value",
         (Step::Join(_), libc::EINVAL) => "the file is not a namespace of this type",
         (Step::MapMount(_), libc::EINVAL) => "the file system or this kernel cannot map ids of a mount",
+        (Step::Mount(_), libc::EPERM) if stop.call == Call::Statfs => {
+            "the mount point is inside /proc, by a symbolic link of the image"
+        }
         (Step::Mount(_), libc::ELOOP) => "the mount point must be a directory, not a symbolic link",
         (Step::Mount(_), libc::ENODEV) => "this kernel does not know the type of file system",
         (Step::Device(_), libc::EEXIST) => "there is a file that is not this device",

@@ -54,11 +54,11 @@ pub(super) fn build(build: &Build<'_>, fault: Fault) -> Result<Root, Failure> {
     fault.attempt(Step::Propagation, || mount::change_at(c"/", rootfs.host_propagation.flags))?;
     let mut root = fault.attempt(Step::Root, || attach_root(rootfs))?;
     for ((entry, source), i) in rootfs.mounts.iter().zip(&build.sources).zip(0..) {
-        fault.attempt(Step::Mount(i), || mounts::add(&root, entry, source.as_ref()))?;
-        if entry.destination.is_root() {
-            // What is looked up from here on is below the new mount.
-            root = fault.attempt(Step::Mount(i), || open_root(rootfs.path.as_c_str()))?;
-        }
+        root = fault.attempt(Step::Mount(i), || {
+            mounts::add(&root, entry, source.as_ref())?;
+            // It may lie on the root, by a link too: what is looked up from here on is below it.
+            root.top()
+        })?;
     }
     for (device, i) in rootfs.devices.iter().zip(0..) {
         let make = if rootfs.bind_devices { devices::bind } else { devices::make };

@@ -109,8 +109,12 @@ pub enum What {
     /// A change to what is mounted at the destination already.
     #[serde(rename_all = "camelCase")]
     Remount {
-        /// `MS_` flags of mount(2), `MS_REMOUNT` among them.
-        flags: u64,
+        /// Attributes of the mount to change; it keeps the others, as with mount(8).
+        #[serde(skip_serializing_if = "Attributes::is_empty")]
+        attributes: Attributes,
+        /// `MS_` flags of the file system; `None` leaves it alone and changes this one mount (`remount,bind`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        superblock: Option<u64>,
         /// Options that are the file system's own.
         data: KernelString,
     },
@@ -160,6 +164,20 @@ pub struct IdMap {
     pub maps: Option<IdMaps>,
     /// For everything below it too.
     pub deep: bool,
+}
+
+impl Mount {
+    /// The destination says that it is inside /proc, so that compiling has looked whether it may be covered.
+    #[must_use]
+    pub fn is_inside_proc(&self) -> bool {
+        is_inside_proc(&self.destination)
+    }
+}
+
+/// What goes up again may be anywhere.
+fn is_inside_proc(path: &RootPath) -> bool {
+    let below = path.as_str().strip_prefix("/proc/");
+    below.is_some_and(|below| below.split('/').all(|component| component != ".."))
 }
 
 impl fmt::Display for Mount {
