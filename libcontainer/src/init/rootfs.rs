@@ -3,14 +3,15 @@
 mod cover;
 mod devices;
 mod mounts;
+mod sources;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::channel::Failure;
+use crate::channel::{Channel, Failure};
 use crate::fault::Fault;
 use crate::hooks::{Program as Hook, StateText};
 use crate::path::PATH_MAX;
@@ -20,6 +21,7 @@ use crate::plan::step::Step;
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::mount::{self, Change};
 use crate::sys::{Root, Stop, attributes};
+pub(crate) use sources::Sources;
 
 /// The container to build, with the descriptors it takes.
 #[derive(Debug)]
@@ -28,8 +30,8 @@ pub(crate) struct Build<'a> {
     pub(crate) rootfs: &'a Rootfs,
     /// Host name and kernel parameters.
     pub(crate) kernel: &'a Kernel,
-    /// For each mount its source, if the runtime has opened it.
-    pub(crate) sources: Vec<Option<OwnedFd>>,
+    /// The sources of mounts that the runtime opens.
+    pub(crate) sources: Sources,
     /// The runtime waits for the environment, to run hooks.
     pub(crate) announce: bool,
     /// Hooks to run before the root is changed.
@@ -44,18 +46,19 @@ pub(crate) struct Build<'a> {
 
 impl Build<'_> {
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        self.sources.iter().flatten().map(AsRawFd::as_raw_fd)
+        self.sources.descriptors()
     }
 }
 
 /// Builds everything below the new root, which is attached where the rootfs was.
-pub(super) fn build(build: &Build<'_>, fault: Fault) -> Result<Root, Failure> {
+pub(super) fn build(build: &mut Build<'_>, channel: &Channel, fault: Fault) -> Result<Root, Failure> {
     let rootfs = build.rootfs;
     fault.attempt(Step::Propagation, || mount::change_at(c"/", rootfs.host_propagation.flags))?;
     let mut root = fault.attempt(Step::Root, || attach_root(rootfs))?;
-    for ((entry, source), i) in rootfs.mounts.iter().zip(&build.sources).zip(0..) {
+    for (entry, i) in rootfs.mounts.iter().zip(0..) {
         root = fault.attempt(Step::Mount(i), || {
-            mounts::add(&root, entry, source.as_ref())?;
+            let source = entry.is_opened_by_runtime().then(|| build.sources.take(channel)).transpose()?;
+            mounts::add(&root, entry, source)?;
             // It may lie on the root, by a link too: what is looked up from here on is below it.
             root.top()
         })?;

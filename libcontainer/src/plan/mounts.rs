@@ -167,6 +167,12 @@ pub struct IdMap {
 }
 
 impl Mount {
+    /// Its source is a descriptor that the runtime's process hands over.
+    #[must_use]
+    pub fn is_opened_by_runtime(&self) -> bool {
+        matches!(&self.what, What::Bind { by_runtime: true, .. })
+    }
+
     /// The destination says that it is inside /proc, so that compiling has looked whether it may be covered.
     #[must_use]
     pub fn is_inside_proc(&self) -> bool {

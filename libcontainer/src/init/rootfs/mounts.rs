@@ -15,7 +15,7 @@ use crate::sys::mount::{self, Change};
 use crate::sys::{Call, Root, Stop};
 
 /// Does one entry of `mounts`.
-pub(super) fn add(root: &Root, entry: &Mount, source: Option<&OwnedFd>) -> Result<(), Stop> {
+pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Stop> {
     let destination = &entry.destination;
     match &entry.what {
         What::Filesystem { fstype, source, flags, data, .. } => {
@@ -28,19 +28,15 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<&OwnedFd>) -> Resul
             mount_on(&target, source.as_c_str(), fstype.as_c_str(), *flags, data.as_c_str())?;
         }
         What::Bind { source: path, deep, attributes, .. } => {
-            let cloned;
             let tree = match source {
-                Some(tree) => tree.as_fd(),
-                None => {
-                    cloned = mount::clone_tree(CWD, path.as_c_str(), *deep)?;
-                    cloned.as_fd()
-                }
+                Some(tree) => tree,
+                None => mount::clone_tree(CWD, path.as_c_str(), *deep)?,
             };
-            let target = make_target(root, destination, tree)?;
+            let target = make_target(root, destination, tree.as_fd())?;
             spare_proc(root, entry, &target)?;
-            mount::attach(tree, target.as_fd())?;
-            change_attributes(tree, false, *attributes)?;
-            return finish(tree, entry);
+            mount::attach(tree.as_fd(), target.as_fd())?;
+            change_attributes(tree.as_fd(), false, *attributes)?;
+            return finish(tree.as_fd(), entry);
         }
         What::Remount { attributes, superblock: None, .. } => {
             change_attributes(root.open(destination, libc::O_PATH)?.as_fd(), false, *attributes)?;

@@ -94,7 +94,7 @@ fn destination(listed: &Listed<'_>, findings: &mut Findings) -> Option<RootPath>
     let path = findings.check(RootPath::new(text), at.as_str(), SPEC)?;
     if is_inside_proc(&path) && !listed.options.remount && !COVERABLE.contains(&path.as_str()) {
         let says = format!(
-            "{path:?} cannot be mounted because it is inside /proc, where only what lxcfs provides may be \
+            "\"{path}\" cannot be mounted because it is inside /proc, where only what lxcfs provides may be \
              covered ({}); remove the mount",
             COVERABLE.join(", ")
         );
