@@ -123,9 +123,12 @@ pub(super) fn change_root(build: &Build<'_>, root: Root, proc: &Proc, fault: Fau
 }
 
 fn pivot(root: Root) -> Result<Root, Stop> {
+    let old = open_root(c"/")?;
     fs::change_directory(root.fd())?;
     mount::pivot_here()?;
-    // The old root lies on top now. Its unmounting must not reach the host.
+    // The old root lies on top now. Its unmounting must not reach the host; and it is from inside of it that this
+    // is said, because the new root has the old one below it, and its own mounts stay as they are.
+    fs::change_directory(old.fd())?;
     mount::change_at(c".", libc::MS_SLAVE | libc::MS_REC)?;
     mount::detach(c".")?;
     new_root()

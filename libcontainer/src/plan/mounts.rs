@@ -173,6 +173,17 @@ impl Mount {
         matches!(&self.what, What::Bind { by_runtime: true, .. })
     }
 
+    /// Options that the file system is given as they are.
+    #[must_use]
+    pub fn data(&self) -> &str {
+        match &self.what {
+            What::Filesystem { data, .. } | What::Remount { data, .. } | What::Cgroup { data, .. } => {
+                data.as_str()
+            }
+            What::Bind { .. } | What::CgroupTree { .. } => "",
+        }
+    }
+
     /// The destination says that it is inside /proc, so that compiling has looked whether it may be covered.
     #[must_use]
     pub fn is_inside_proc(&self) -> bool {
