@@ -69,6 +69,9 @@ pub struct Mount {
     /// Propagation to set on it, in listed order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub propagation: Vec<Propagation>,
+    /// The SELinux label to set on its root, of a file system that takes none as an option.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<KernelString>,
     /// Attributes to change on it and on everything below it.
     #[serde(skip_serializing_if = "Attributes::is_empty")]
     pub recursive: Attributes,

@@ -185,6 +185,22 @@ pub fn change_mode(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Stop> {
     check_int(Call::Chmod, unsafe { libc::chmod(path.as_ptr().cast(), mode) }).map(drop)
 }
 
+/// Sets the SELinux label of what `fd` is open for, with O_PATH too. See setxattr(2).
+///
+/// # Errors
+/// Those of the call.
+pub fn set_label(fd: BorrowedFd<'_>, label: &CStr) -> Result<(), Stop> {
+    let path = super::own_descriptor(fd);
+    // The NUL belongs to the label, as for setfilecon(3).
+    let value = label.to_bytes_with_nul();
+    // SAFETY: the path and the name are NUL-terminated, and `value` is valid for its length.
+    let ret = unsafe {
+        let name = c"security.selinux".as_ptr();
+        libc::setxattr(path.as_ptr().cast(), name, value.as_ptr().cast(), value.len(), 0)
+    };
+    check_int(Call::Setxattr, ret).map(drop)
+}
+
 /// umask(2); the mask before.
 pub fn set_umask(mask: u32) -> u32 {
     // SAFETY: takes an integer and cannot fail.

@@ -51,7 +51,7 @@ calls! {
     Recv = "recv", Rmdir = "rmdir", SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "send",
     SetMempolicy = "set_mempolicy", Setdomainname = "setdomainname", Setgroups = "setgroups",
     Sethostname = "sethostname", Setns = "setns", Setresgid = "setresgid", Setresuid = "setresuid",
-    Setrlimit = "prlimit", Setsid = "setsid", Signal = "sigaction", Socket = "socket", Stat = "stat",
+    Setrlimit = "prlimit", Setsid = "setsid", Setxattr = "setxattr", Signal = "sigaction", Socket = "socket", Stat = "stat",
     Statfs = "statfs", Symlink = "symlink", TimedOut = "timed out", Umount = "umount", Unlink = "unlink",
     Unshare = "unshare", Wait = "waitid", Write = "write", Injected = "injected fault", Closed = "closed",
 }

@@ -63,7 +63,7 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
             add_cgroup_tree(root, destination, *flags, hierarchies)?;
         }
     }
-    if entry.recursive.is_empty() && entry.propagation.is_empty() {
+    if entry.recursive.is_empty() && entry.propagation.is_empty() && entry.label.is_none() {
         return Ok(());
     }
     finish(root.top()?.open(destination, libc::O_PATH)?.as_fd(), entry)
@@ -106,6 +106,9 @@ fn spare_proc(root: &Root, entry: &Mount, target: &OwnedFd) -> Result<(), Stop> 
 
 /// Changes what can be changed on a mount when it is there.
 fn finish(mounted: BorrowedFd<'_>, entry: &Mount) -> Result<(), Stop> {
+    if let Some(label) = &entry.label {
+        fs::set_label(mounted, label.as_c_str())?;
+    }
     change_attributes(mounted, true, entry.recursive)?;
     for propagation in &entry.propagation {
         let deep = propagation.flags & libc::MS_REC != 0;

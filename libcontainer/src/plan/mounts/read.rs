@@ -82,7 +82,18 @@ pub(super) fn mount(
         (new(&listed, idmap, destination.as_ref(), around, findings)?, Attributes::default())
     };
     warn_about_copy_up(&listed, &what, findings);
-    Some(Mount { destination: destination?, what, propagation: listed.options.propagation, recursive })
+    let label = root_label(&what, around);
+    Some(Mount { destination: destination?, what, propagation: listed.options.propagation, label, recursive })
+}
+
+/// The queues of an ipc namespace are labelled like files, one by one, and so is the directory that shows them.
+fn root_label(what: &What, around: &Around<'_>) -> Option<KernelString> {
+    match what {
+        What::Filesystem { fstype, .. } if fstype.as_str() == "mqueue" => {
+            KernelString::new(around.label?).ok()
+        }
+        _ => None,
+    }
 }
 
 fn destination(listed: &Listed<'_>, findings: &mut Findings) -> Option<RootPath> {
