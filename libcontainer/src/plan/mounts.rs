@@ -92,6 +92,10 @@ pub enum What {
         flags: u64,
         /// Options that are the file system's own, separated by commas.
         data: KernelString,
+        /// A directory that is there already gives its permissions to the file system, a tmpfs that is told none:
+        /// otherwise everybody could write there. As all other runtimes do.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        inherits_mode: bool,
     },
     /// A part of the host's file system.
     #[serde(rename_all = "camelCase")]

@@ -213,8 +213,10 @@ fn new(
             if listed.options.copy_up {
                 findings.error(listed.at("options"), "ketch does not apply tmpcopyup yet", SPEC_OPTIONS);
             }
+            let has_mode = data.as_str().split(',').any(|option| option.starts_with("mode="));
+            let inherits_mode = fstype == "tmpfs" && !has_mode;
             let fstype = findings.check(KernelString::path(fstype), listed.at("type"), SPEC_POSIX)?;
-            Some(What::Filesystem { fstype, source, flags, data })
+            Some(What::Filesystem { fstype, source, flags, data, inherits_mode })
         }
     }
 }
