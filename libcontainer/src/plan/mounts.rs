@@ -125,8 +125,8 @@ pub enum What {
         /// Options that are the file system's own.
         data: KernelString,
     },
-    /// The container's cgroup, version 2. Without a cgroup namespace the kernel refuses a new mount, and
-    /// the container's own part of the host's is bound instead.
+    /// The container's cgroup, version 2. In a user namespace without a cgroup namespace the kernel refuses a new
+    /// mount, and the container's own part of the host's is bound instead.
     #[serde(rename_all = "camelCase")]
     Cgroup {
         /// `MS_` flags of mount(2).
