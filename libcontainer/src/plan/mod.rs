@@ -167,7 +167,7 @@ impl Plan {
         each(Step::StartContainer, hooks.start_container.len());
         for (mount, i) in rootfs.mounts.iter().zip(0..) {
             if let What::Bind { by_runtime, idmap, .. } = &mount.what {
-                steps.extend((*by_runtime || idmap.is_some()).then_some(Step::OpenSource(i)));
+                steps.extend(by_runtime.then_some(Step::OpenSource(i)));
                 steps.extend(idmap.as_ref().map(|_| Step::MapMount(i)));
             }
         }

@@ -69,6 +69,9 @@ pub struct Mount {
     /// Propagation to set on it, in listed order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub propagation: Vec<Propagation>,
+    /// The SELinux label to set on its root, of a file system that takes none as an option.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<KernelString>,
     /// Attributes to change on it and on everything below it.
     #[serde(skip_serializing_if = "Attributes::is_empty")]
     pub recursive: Attributes,
@@ -89,6 +92,10 @@ pub enum What {
         flags: u64,
         /// Options that are the file system's own, separated by commas.
         data: KernelString,
+        /// A directory that is there already gives its permissions to the file system, a tmpfs that is told none:
+        /// otherwise everybody could write there. As all other runtimes do.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        inherits_mode: bool,
     },
     /// A part of the host's file system.
     #[serde(rename_all = "camelCase")]
@@ -109,13 +116,17 @@ pub enum What {
     /// A change to what is mounted at the destination already.
     #[serde(rename_all = "camelCase")]
     Remount {
-        /// `MS_` flags of mount(2), `MS_REMOUNT` among them.
-        flags: u64,
+        /// Attributes of the mount to change; it keeps the others, as with mount(8).
+        #[serde(skip_serializing_if = "Attributes::is_empty")]
+        attributes: Attributes,
+        /// `MS_` flags of the file system; `None` leaves it alone and changes this one mount (`remount,bind`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        superblock: Option<u64>,
         /// Options that are the file system's own.
         data: KernelString,
     },
-    /// The container's cgroup, version 2. Without a cgroup namespace the kernel refuses a new mount, and
-    /// the container's own part of the host's is bound instead.
+    /// The container's cgroup, version 2. In a user namespace without a cgroup namespace the kernel refuses a new
+    /// mount, and the container's own part of the host's is bound instead.
     #[serde(rename_all = "camelCase")]
     Cgroup {
         /// `MS_` flags of mount(2).
@@ -160,6 +171,37 @@ pub struct IdMap {
     pub maps: Option<IdMaps>,
     /// For everything below it too.
     pub deep: bool,
+}
+
+impl Mount {
+    /// Its source is a descriptor that the runtime's process hands over.
+    #[must_use]
+    pub fn is_opened_by_runtime(&self) -> bool {
+        matches!(&self.what, What::Bind { by_runtime: true, .. })
+    }
+
+    /// Options that the file system is given as they are.
+    #[must_use]
+    pub fn data(&self) -> &str {
+        match &self.what {
+            What::Filesystem { data, .. } | What::Remount { data, .. } | What::Cgroup { data, .. } => {
+                data.as_str()
+            }
+            What::Bind { .. } | What::CgroupTree { .. } => "",
+        }
+    }
+
+    /// The destination says that it is inside /proc, so that compiling has looked whether it may be covered.
+    #[must_use]
+    pub fn is_inside_proc(&self) -> bool {
+        is_inside_proc(&self.destination)
+    }
+}
+
+/// What goes up again may be anywhere.
+fn is_inside_proc(path: &RootPath) -> bool {
+    let below = path.as_str().strip_prefix("/proc/");
+    below.is_some_and(|below| below.split('/').all(|component| component != ".."))
 }
 
 impl fmt::Display for Mount {

@@ -37,6 +37,14 @@ impl Attributes {
     pub fn is_empty(&self) -> bool {
         *self == Attributes::default()
     }
+
+    /// What `flags` of mount(2) say, as attributes: for a bind mount in the place of a new file system. Without the
+    /// choice about access times, which the kernel refuses to change in a user namespace.
+    #[must_use]
+    pub fn of_flags(flags: u64) -> Attributes {
+        let set = FLAGS.iter().filter(|(_, flag)| flags & flag != 0).fold(0, |set, (bit, _)| set | bit);
+        Attributes { set, clear: 0 }
+    }
 }
 
 /// What an option changes.

@@ -7,54 +7,93 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::devices;
-use crate::path::RootPath;
+use crate::path::{PATH_MAX, RootPath};
 use crate::plan::mounts::{Mount, TreeHierarchy, What};
 use crate::plan::options::Attributes;
 use crate::sys::fs::{self, CWD};
 use crate::sys::mount::{self, Change};
-use crate::sys::{Root, Stop};
+use crate::sys::{Call, Root, Stop};
 
 /// Does one entry of `mounts`.
-pub(super) fn add(root: &Root, entry: &Mount, source: Option<&OwnedFd>) -> Result<(), Stop> {
+pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Stop> {
     let destination = &entry.destination;
     match &entry.what {
-        What::Filesystem { fstype, source, flags, data, .. } => {
+        What::Filesystem { fstype, source, flags, data, inherits_mode } => {
+            let mut room = [0; PATH_MAX];
+            let mut data = data.as_c_str();
+            if *inherits_mode && let Some(mode) = present_mode(root, destination)? {
+                data = with_mode(data, mode, &mut room)?;
+            }
             let target = if [c"proc", c"sysfs"].contains(&fstype.as_c_str()) {
                 root.make_plain_directory(destination)?
             } else {
                 root.make_directory(destination)?
             };
-            mount_on(&target, source.as_c_str(), fstype.as_c_str(), *flags, data.as_c_str())?;
+            spare_proc(root, entry, &target)?;
+            mount_on(&target, source.as_c_str(), fstype.as_c_str(), *flags, data)?;
         }
         What::Bind { source: path, deep, attributes, .. } => {
-            let cloned;
             let tree = match source {
-                Some(tree) => tree.as_fd(),
-                None => {
-                    cloned = mount::clone_tree(CWD, path.as_c_str(), *deep)?;
-                    cloned.as_fd()
-                }
+                Some(tree) => tree,
+                None => mount::clone_tree(CWD, path.as_c_str(), *deep)?,
             };
-            attach_at(root, destination, tree)?;
-            change_attributes(tree, false, *attributes)?;
+            let target = make_target(root, destination, tree.as_fd())?;
+            spare_proc(root, entry, &target)?;
+            attach(tree.as_fd(), target.as_fd())?;
+            change_attributes(tree.as_fd(), false, *attributes)?;
+            return finish(tree.as_fd(), entry);
         }
-        What::Remount { flags, data } => {
-            mount::remount(root.open(destination, libc::O_PATH)?.as_fd(), *flags, data.as_c_str())?;
+        What::Remount { attributes, superblock: None, .. } => {
+            change_attributes(root.open(destination, libc::O_PATH)?.as_fd(), false, *attributes)?;
+        }
+        What::Remount { attributes, superblock: Some(flags), data } => {
+            let Attributes { set, clear } = *attributes;
+            let change = Change { set, clear, ..Change::default() };
+            mount::remount(root.open(destination, libc::O_PATH)?.as_fd(), change, *flags, data.as_c_str())?;
         }
         What::Cgroup { flags, data, fallback } => {
             let target = root.make_directory(destination)?;
+            spare_proc(root, entry, &target)?;
             match mount_on(&target, c"cgroup", c"cgroup2", *flags, data.as_c_str()) {
                 Err(stop) if stop.is(Errno::EPERM) || stop.is(Errno::EBUSY) => {
                     let tree = mount::clone_tree(CWD, fallback.as_c_str(), false)?;
                     mount::attach(tree.as_fd(), target.as_fd())?;
-                    change_attributes(tree.as_fd(), false, attributes_of(*flags))?;
+                    change_attributes(tree.as_fd(), false, Attributes::of_flags(*flags))?;
                 }
                 other => other?,
             }
         }
-        What::CgroupTree { flags, hierarchies } => add_cgroup_tree(root, destination, *flags, hierarchies)?,
+        What::CgroupTree { flags, hierarchies } => {
+            spare_proc(root, entry, &root.make_directory(destination)?)?;
+            add_cgroup_tree(root, destination, *flags, hierarchies)?;
+        }
     }
-    finish(root, entry)
+    if entry.recursive.is_empty() && entry.propagation.is_empty() && entry.label.is_none() {
+        return Ok(());
+    }
+    finish(root.top()?.open(destination, libc::O_PATH)?.as_fd(), entry)
+}
+
+/// The permissions of what is at the destination; none if nothing is there yet.
+fn present_mode(root: &Root, destination: &RootPath) -> Result<Option<u32>, Stop> {
+    match root.open(destination, libc::O_PATH) {
+        Ok(present) => fs::kind(present.as_fd()).map(|kind| Some(kind.mode & 0o7777)),
+        Err(stop) if stop.is(Errno::ENOENT) => Ok(None),
+        Err(stop) => Err(stop),
+    }
+}
+
+/// Options of a file system with `mode=` and these permissions after them, written into `room`.
+fn with_mode<'r>(data: &CStr, mode: u32, room: &'r mut [u8; PATH_MAX]) -> Result<&'r CStr, Stop> {
+    let octal = [9, 6, 3, 0].map(|shift| b'0' + (mode >> shift & 7) as u8);
+    let comma: &[u8] = if data.is_empty() { b"" } else { b"," };
+    let mut len = 0;
+    for part in [data.to_bytes(), comma, b"mode=", &octal, b"\0"] {
+        let place = room.get_mut(len..len + part.len()).ok_or(Stop::new(Call::Mount, Errno::E2BIG))?;
+        place.copy_from_slice(part);
+        len += part.len();
+    }
+    Ok(CStr::from_bytes_until_nul(room).unwrap_or_default())
 }
 
 /// Mounts a new file system on a directory. It is mounted on ".", so that no path is looked up again.
@@ -69,27 +108,52 @@ pub(super) fn mount_on(
     mount::mount(source, c".", fstype, flags, data)
 }
 
-/// Attaches a tree on a directory or a file, as it is one itself, which is made where it is missing.
-fn attach_at(root: &Root, destination: &RootPath, tree: BorrowedFd<'_>) -> Result<(), Stop> {
-    let target = if fs::kind(tree)?.is_directory() {
-        root.make_directory(destination)?
+/// Where to attach a tree: a directory or a file, as it is one itself, which is made where it is missing.
+fn make_target(root: &Root, destination: &RootPath, tree: BorrowedFd<'_>) -> Result<OwnedFd, Stop> {
+    if fs::kind(tree)?.is_directory() {
+        root.make_directory(destination)
     } else {
-        root.make_file(destination)?
+        root.make_file(destination)
+    }
+}
+
+/// Attaches a tree; says so if it is a directory and the mount point is none, or the other way round.
+fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Stop> {
+    match mount::attach(tree, target) {
+        Err(stop)
+            if stop.is(Errno::EINVAL)
+                && fs::kind(tree)?.is_directory() != fs::kind(target)?.is_directory() =>
+        {
+            Err(Stop::new(stop.call, Errno::ENOTDIR))
+        }
+        other => other,
+    }
+}
+
+/// Refuses a mount point inside the container's /proc that the config does not name as such, and so has not been
+/// looked at: a link of the image leads there.
+fn spare_proc(root: &Root, entry: &Mount, target: &OwnedFd) -> Result<(), Stop> {
+    if entry.is_inside_proc() || fs::filesystem(target.as_fd())? != libc::PROC_SUPER_MAGIC {
+        return Ok(());
+    }
+    let proc = match root.open_known(c"/proc", libc::O_PATH) {
+        Err(stop) if stop.is(Errno::ENOENT) => return Ok(()),
+        other => fs::kind(other?.as_fd())?.identity,
     };
-    mount::attach(tree, target.as_fd())
+    let here = fs::kind(target.as_fd())?.identity;
+    if here.0 == proc.0 && here.1 != proc.1 { Err(Stop::new(Call::Statfs, Errno::EPERM)) } else { Ok(()) }
 }
 
 /// Changes what can be changed on a mount when it is there.
-fn finish(root: &Root, entry: &Mount) -> Result<(), Stop> {
-    if entry.recursive.is_empty() && entry.propagation.is_empty() {
-        return Ok(());
+fn finish(mounted: BorrowedFd<'_>, entry: &Mount) -> Result<(), Stop> {
+    if let Some(label) = &entry.label {
+        fs::set_label(mounted, label.as_c_str())?;
     }
-    let mounted = root.open(&entry.destination, libc::O_PATH)?;
-    change_attributes(mounted.as_fd(), true, entry.recursive)?;
+    change_attributes(mounted, true, entry.recursive)?;
     for propagation in &entry.propagation {
         let deep = propagation.flags & libc::MS_REC != 0;
         let change = Change { propagation: propagation.flags & !libc::MS_REC, ..Change::default() };
-        mount::change(mounted.as_fd(), deep, change)?;
+        mount::change(mounted, deep, change)?;
     }
     Ok(())
 }
@@ -100,12 +164,6 @@ fn change_attributes(mounted: BorrowedFd<'_>, deep: bool, attributes: Attributes
     }
     let Attributes { set, clear } = attributes;
     mount::change(mounted, deep, Change { set, clear, ..Change::default() })
-}
-
-/// Flags of mount(2) as attributes of a bind mount. These four have the same bits in both.
-fn attributes_of(flags: u64) -> Attributes {
-    let both = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    Attributes { set: flags & both, clear: 0 }
 }
 
 /// Mounts a tmpfs with a directory for each version 1 hierarchy.
@@ -128,8 +186,9 @@ fn add_cgroup_tree(
                     }
                     other => other?,
                 };
-                attach_at(root, &hierarchy.destination, tree.as_fd())?;
-                change_attributes(tree.as_fd(), false, attributes_of(flags))?;
+                let target = make_target(root, &hierarchy.destination, tree.as_fd())?;
+                mount::attach(tree.as_fd(), target.as_fd())?;
+                change_attributes(tree.as_fd(), false, Attributes::of_flags(flags))?;
             }
             None => {
                 let fstype = if hierarchy.unified { c"cgroup2" } else { c"cgroup" };
@@ -143,7 +202,7 @@ fn add_cgroup_tree(
     }
     if flags & libc::MS_RDONLY != 0 {
         let tree = root.open(destination, libc::O_PATH)?;
-        change_attributes(tree.as_fd(), false, attributes_of(flags))?;
+        change_attributes(tree.as_fd(), false, Attributes::of_flags(flags))?;
     }
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! Reads one entry of `mounts`. Pure.
 
-use nix::libc;
 use oci_spec::runtime::Mount as SpecMount;
 
 use super::cgroup::{own_cgroup, tree};
-use super::{IdMap, Mount, What};
+use super::{IdMap, Mount, What, is_inside_proc};
 use crate::path::{KernelString, RootPath};
 use crate::plan::Choices;
 use crate::plan::cgroup::Cgroup;
@@ -13,7 +12,7 @@ use crate::plan::ids::{self, IdMaps};
 use crate::plan::invalid::Findings;
 use crate::plan::namespaces::Entry;
 use crate::plan::namespaces::Namespace;
-use crate::plan::options::{Attributes, Change, Options, Reach, is_bind, lookup, ms};
+use crate::plan::options::{Attributes, Change, Options, Reach, is_bind, lookup};
 
 const SPEC: &str = "config.md#mounts";
 const SPEC_OPTIONS: &str = "config.md#linux-mount-options";
@@ -25,6 +24,21 @@ const DATA_MAX: usize = 4095;
 /// File systems that take no `context=` option: their files are labelled by the kernel's policy, and the mount
 /// would fail.
 const UNLABELLED: &[&str] = &["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
+
+/// The only files of procfs that may be covered: those which lxcfs and the like give a container of its own.
+/// What else is mounted there makes /proc lie to everybody who believes it.
+const COVERABLE: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
 
 /// What a mount depends on beside its own entry.
 pub(super) struct Around<'a> {
@@ -68,7 +82,18 @@ pub(super) fn mount(
         (new(&listed, idmap, destination.as_ref(), around, findings)?, Attributes::default())
     };
     warn_about_copy_up(&listed, &what, findings);
-    Some(Mount { destination: destination?, what, propagation: listed.options.propagation, recursive })
+    let label = root_label(&what, around);
+    Some(Mount { destination: destination?, what, propagation: listed.options.propagation, label, recursive })
+}
+
+/// The queues of an ipc namespace are labelled like files, one by one, and so is the directory that shows them.
+fn root_label(what: &What, around: &Around<'_>) -> Option<KernelString> {
+    match what {
+        What::Filesystem { fstype, .. } if fstype.as_str() == "mqueue" => {
+            KernelString::new(around.label?).ok()
+        }
+        _ => None,
+    }
 }
 
 fn destination(listed: &Listed<'_>, findings: &mut Findings) -> Option<RootPath> {
@@ -77,20 +102,30 @@ fn destination(listed: &Listed<'_>, findings: &mut Findings) -> Option<RootPath>
         let says = format!("{text} is relative, which is deprecated; it is taken as /{text}");
         findings.warn(at.as_str(), says, SPEC);
     }
-    findings.check(RootPath::new(text), at, SPEC)
+    let path = findings.check(RootPath::new(text), at.as_str(), SPEC)?;
+    if is_inside_proc(&path) && !listed.options.remount && !COVERABLE.contains(&path.as_str()) {
+        let says = format!(
+            "\"{path}\" cannot be mounted because it is inside /proc, where only what lxcfs provides may be \
+             covered ({}); remove the mount",
+            COVERABLE.join(", ")
+        );
+        findings.error(at, says, "");
+    }
+    Some(path)
 }
 
 fn remount(listed: &Listed<'_>, findings: &mut Findings) -> Option<(What, Attributes)> {
     let options = &listed.options;
-    let mut flags = ms(libc::MS_REMOUNT) | options.superblock;
-    let (top, tree) = (options.top, options.tree);
-    if options.bind.is_some() {
+    let (attributes, recursive) = options.attributes();
+    let superblock = if options.bind.is_some() {
         // Then it is about the one mount only; the file system keeps its options.
-        flags = ms(libc::MS_REMOUNT | libc::MS_BIND);
         refuse_file_system_options(listed, findings);
-    }
+        None
+    } else {
+        Some(options.superblock)
+    };
     let data = data(listed, None, findings)?;
-    Some((What::Remount { flags: flags | top.flags(), data }, tree.attributes()))
+    Some((What::Remount { attributes, superblock, data }, recursive))
 }
 
 fn bind(
@@ -178,8 +213,10 @@ fn new(
             if listed.options.copy_up {
                 findings.error(listed.at("options"), "ketch does not apply tmpcopyup yet", SPEC_OPTIONS);
             }
+            let has_mode = data.as_str().split(',').any(|option| option.starts_with("mode="));
+            let inherits_mode = fstype == "tmpfs" && !has_mode;
             let fstype = findings.check(KernelString::path(fstype), listed.at("type"), SPEC_POSIX)?;
-            Some(What::Filesystem { fstype, source, flags, data })
+            Some(What::Filesystem { fstype, source, flags, data, inherits_mode })
         }
     }
 }
