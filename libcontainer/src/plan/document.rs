@@ -142,13 +142,13 @@ fn sort(findings: &mut [Finding], text: &[u8]) {
     let places = seen.places.unwrap_or_default();
     findings.sort_by_cached_key(|finding| {
         if let Some((begin, _)) = places.get(&finding.at) {
-            return (*begin, 0);
+            return (*begin, 1);
         }
         let mut at = finding.at.as_str();
         while let Some((parent, _)) = at.rsplit_once('/') {
             at = parent;
             if let Some((_, end)) = places.get(at) {
-                return (*end, 1);
+                return (*end, 0);
             }
         }
         (0, 0)

@@ -43,7 +43,7 @@ pub(super) struct Repaired {
 pub(super) fn repair(document: Value) -> Repaired {
     let mut places = Vec::new();
     let mut document = fit(document, &DOCUMENT, "", &mut places).unwrap_or_default();
-    if places.iter().any(|place| is_in(place, "/linux/namespaces")) {
+    if places.iter().any(|place| place == "/linux" || is_in(place, "/linux/namespaces")) {
         complete_namespaces(&mut document);
     }
     Repaired { document, places }
