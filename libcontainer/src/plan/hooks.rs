@@ -84,10 +84,11 @@ fn read_hook(hook: &SpecHook, at: &str, findings: &mut Findings) -> Option<Hook>
     let (mut args, env) = (list(hook.args(), "args"), list(hook.env(), "env"));
     let timeout = match hook.timeout() {
         None => None,
-        Some(seconds) => {
-            let seconds = u32::try_from(seconds).ok().filter(|s| *s > 0);
+        Some(given) => {
+            let seconds = u32::try_from(given).ok().filter(|s| *s > 0);
             if seconds.is_none() {
-                findings.error(format!("{at}/timeout"), "must be a number of seconds above 0", SPEC);
+                let says = format!("{given} is not between 1 and {} seconds", u32::MAX);
+                findings.error(format!("{at}/timeout"), says, SPEC);
             }
             seconds
         }

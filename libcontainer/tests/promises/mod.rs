@@ -55,7 +55,10 @@ fn check_findings(findings: &[Finding], text: &[u8]) -> Result<(), String> {
         if finding.says.starts_with("cannot be read") {
             return Err(format!("the table and the types disagree: {line}"));
         }
-        if document.as_ref().is_some_and(|document| !points_into(document, &finding.at)) {
+        // Of a name that is there twice only the last is in `document`.
+        let twice =
+            findings.iter().any(|f| f.says.contains("more than once") && finding.at.starts_with(&f.at));
+        if document.as_ref().is_some_and(|document| !twice && !points_into(document, &finding.at)) {
             return Err(format!("points at nothing: {line}"));
         }
     }
