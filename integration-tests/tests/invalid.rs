@@ -21,7 +21,8 @@ struct Place {
 impl Place {
     fn new(config: &str) -> Place {
         let place = tempfile::tempdir().unwrap();
-        fs::create_dir_all(place.path().join("bundle/rootfs")).unwrap();
+        fs::create_dir(place.path().join("bundle")).unwrap();
+        fs::create_dir(place.path().join("bundle/rootfs")).unwrap();
         fs::write(place.path().join("bundle/config.json"), config).unwrap();
         let name = place.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
         Place { place, id: format!("invalid-{name}") }

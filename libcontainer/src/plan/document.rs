@@ -8,7 +8,8 @@ mod repair;
 mod schema;
 mod walk;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::facts::Facts;
@@ -43,6 +44,20 @@ pub fn parse(text: &[u8]) -> Result<(Spec, Vec<Finding>), Invalid> {
     let document = read(text)?;
     Invalid::unless_empty(document.mistakes.findings)?;
     Ok((document.spec, document.warnings))
+}
+
+/// Reads a program by itself, as `exec` is given one. Its place is `/process`, as in a document.
+///
+/// # Errors
+/// Everything that is wrong with its form.
+pub fn parse_process(text: &[u8]) -> Result<(Process, Vec<Finding>), Invalid> {
+    let wrong = |says| Invalid::from(Finding { at: "/process".to_owned(), says, spec: "config.md#process" });
+    // What is no JSON by itself might be some inside of other JSON.
+    let whole: Result<IgnoredAny, _> = serde_json::from_slice(text);
+    whole.map_err(|error| wrong(format!("is not JSON: {error}")))?;
+    let (spec, warnings) = parse(&[br#"{"ociVersion": "1.0.0", "process": "#, text, b"}"].concat())?;
+    let process = spec.process().clone().ok_or_else(|| wrong("is null; must be an object".to_owned()))?;
+    Ok((process, warnings))
 }
 
 /// Reads and compiles a document.
@@ -254,6 +269,23 @@ mod tests {
             "solaris": {"anet": 1}, "uidMappings": "x", "process": {"cwd": "/", "user": {}, "commandLine": 7}});
         let (spec, warnings) = parse(document.to_string().as_bytes()).unwrap();
         assert!(spec.windows().is_none() && warnings.is_empty());
+    }
+
+    #[test]
+    fn e12_a_process_by_itself_is_read_like_one_of_a_document() {
+        let at = |text: &str| -> Vec<String> {
+            parse_process(text.as_bytes()).unwrap_err().into_findings().into_iter().map(|f| f.at).collect()
+        };
+        assert_eq!(
+            at(r#"{"args": "sh", "user": {"uid": -1}}"#),
+            ["/process/args", "/process/user/uid", "/process/cwd"]
+        );
+        assert_eq!(at(r#"{"cwd": "/", "cwd": "/", "user": {}}"#), ["/process/cwd"]);
+        assert_eq!(at(r#"{"cwd": "/", "user": {}}, "root": {}"#), ["/process"]);
+        assert_eq!(at("null"), ["/process"]);
+        assert_eq!(at("[]"), ["/process"]);
+        let (process, _) = parse_process(br#"{"args": ["x"], "cwd": "/", "user": {"uid": 7}}"#).unwrap();
+        assert_eq!(process.user().uid(), 7);
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn read_hook(hook: &SpecHook, at: &str, findings: &mut Findings) -> Option<Hook>
         let list = list.as_deref().unwrap_or_default().iter().enumerate();
         list.filter_map(|(i, text)| {
             let at = format!("{at}/{name}/{i}");
-            if name == "env" && !text.find('=').is_some_and(|i| i > 0) {
+            if name == "env" && matches!(text.find('='), None | Some(0)) {
                 findings.error(at, format!("{text:?} is not of the form NAME=value"), SPEC);
                 return None;
             }

@@ -57,6 +57,13 @@ impl Invalid {
         self.0
     }
 
+    /// A line for each finding, which begins with the name of what was read.
+    #[must_use]
+    pub fn lines(&self, file: &str) -> String {
+        let lines: Vec<_> = self.0.iter().map(|finding| format!("{file}: {finding}")).collect();
+        lines.join("\n")
+    }
+
     /// All of `findings`, of which there has to be one.
     pub(super) fn of(findings: Vec<Finding>) -> Invalid {
         debug_assert!(!findings.is_empty());
@@ -78,11 +85,7 @@ impl From<Finding> for Invalid {
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, finding) in self.0.iter().enumerate() {
-            let line = if i > 0 { "\n" } else { "" };
-            write!(f, "{line}config.json: {finding}")?;
-        }
-        Ok(())
+        f.write_str(&self.lines("config.json"))
     }
 }
 

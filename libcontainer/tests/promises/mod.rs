@@ -11,7 +11,7 @@ use libcontainer::plan::{Choices, Plan, document};
 use serde_json::Value;
 
 /// What a container is asked for beside its config.
-pub fn choices() -> Choices {
+pub(crate) fn choices() -> Choices {
     Choices { id: "box".to_owned(), bundle: "/bundle".to_owned(), pivot: true, keyring: true }
 }
 
@@ -19,7 +19,7 @@ pub fn choices() -> Choices {
 ///
 /// # Errors
 /// The promise that is broken.
-pub fn check(text: &[u8], facts: &Facts) -> Result<Result<Plan, Invalid>, String> {
+pub(crate) fn check(text: &[u8], facts: &Facts) -> Result<Result<Plan, Invalid>, String> {
     let compiled = document::compile(text, &choices(), facts);
     match &compiled {
         Ok(plan) => {
@@ -37,7 +37,7 @@ pub fn check(text: &[u8], facts: &Facts) -> Result<Result<Plan, Invalid>, String
 ///
 /// # Errors
 /// It does not.
-pub fn check_again(text: &[u8], facts: &Facts, first: &Result<Plan, Invalid>) -> Result<(), String> {
+pub(crate) fn check_again(text: &[u8], facts: &Facts, first: &Result<Plan, Invalid>) -> Result<(), String> {
     let second = document::compile(text, &choices(), facts);
     if second == *first { Ok(()) } else { Err(format!("{first:?}\nand then\n{second:?}")) }
 }
