@@ -47,8 +47,15 @@ vm:
     scripts/vm
 
 # The property tests with many more cases
-fuzz:
+property:
     PROPTEST_CASES=20000 cargo test --locked -p libcontainer --test property
+
+# Compile odd configs for a time, or until one panics or breaks a promise; installs cargo-fuzz (nightly)
+fuzz SECONDS="600" *ARGS:
+    @cargo +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal
+    @cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+    @mkdir -p fuzz/corpus/plan
+    LIBSECCOMP_LIB_PATH="$(dirname "$(cc -print-file-name=libseccomp.a)")" cargo +nightly fuzz run --sanitizer none plan fuzz/corpus/plan libcontainer/tests/plans libcontainer/tests/bad -- -max_total_time={{ SECONDS }} -max_len=4096 {{ ARGS }}
 
 # Exactly what continuous integration runs (root)
 ci:

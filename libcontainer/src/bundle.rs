@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
-use crate::plan::document;
+use crate::plan::document::{self, Document, Mistakes};
 use crate::plan::invalid::{Finding, Invalid};
 
 /// The name of the configuration in a bundle.
@@ -17,12 +17,14 @@ pub const CONFIG: &str = "config.json";
 pub struct Bundle {
     /// Its directory, absolute.
     pub path: PathBuf,
-    /// The configuration.
+    /// The configuration; with stand-ins for what is wrong with its form, for which nothing can be made of it.
     pub spec: Spec,
     /// The configuration as it stands in the file: it is kept, so that later edits have no effect.
     pub text: Vec<u8>,
     /// What the specification wants a warning for.
     pub warnings: Vec<Finding>,
+    /// What is wrong with its form: it is said together with what is wrong with its meaning.
+    pub(crate) mistakes: Mistakes,
 }
 
 /// Why a bundle cannot be read.
@@ -45,13 +47,13 @@ impl Bundle {
     /// Reads the bundle in `directory`.
     ///
     /// # Errors
-    /// The file cannot be read, or is no document of the specification.
+    /// The file cannot be read, or is no JSON object.
     pub fn load(directory: &Path) -> Result<Bundle, Unreadable> {
         let absolute = std::path::absolute(directory);
         let path = absolute.map_err(|source| Unreadable::File { path: directory.to_owned(), source })?;
         let config = path.join(CONFIG);
         let text = fs::read(&config).map_err(|source| Unreadable::File { path: config, source })?;
-        let (spec, warnings) = document::parse(&text)?;
-        Ok(Bundle { path, spec, text, warnings })
+        let Document { spec, warnings, mistakes } = document::read(&text)?;
+        Ok(Bundle { path, spec, text, warnings, mistakes })
     }
 }

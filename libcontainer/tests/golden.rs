@@ -111,10 +111,7 @@ fn compile(case: &Path) -> Result<Plan, Invalid> {
     let facts = read(&directory("facts").join(format!("{facts}.json")));
     let facts: Facts = serde_json::from_str(&facts).expect("the facts are facts");
     let choices = Choices { id: "box".to_owned(), bundle: "/bundle".to_owned(), pivot: true, keyring: true };
-    let (spec, warnings) = document::parse(read(&config.join("config.json")).as_bytes())?;
-    let mut plan = Plan::compile(&spec, &choices, &facts)?;
-    plan.warnings.splice(0..0, warnings);
-    Ok(plan)
+    document::compile(read(&config.join("config.json")).as_bytes(), &choices, &facts)
 }
 
 /// The lines that differ, each with its sign, and some lines around them.

@@ -45,8 +45,10 @@ impl Log {
         if self.file.is_some() {
             self.write(Level::ERROR, message);
         }
+        // Findings name the file that they are about, on each line, as those of a compiler do.
+        let program = if message.starts_with("config.json: ") { "" } else { "ketch: " };
         // Nobody is left to tell if stderr is closed.
-        let _closed = writeln!(io::stderr(), "ketch: {message}");
+        let _closed = writeln!(io::stderr(), "{program}{message}");
     }
 
     fn write(&self, level: Level, message: &str) {

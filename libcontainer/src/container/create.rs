@@ -113,7 +113,8 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
         pivot: options.pivot,
         keyring: options.keyring,
     };
-    let mut plan = Plan::compile(&bundle.spec, &choices, &host::probe())?;
+    let compiled = Plan::compile(&bundle.spec, &choices, &host::probe());
+    let mut plan = bundle.mistakes.beside(compiled, &bundle.text)?;
     plan.warnings.splice(0..0, bundle.warnings.iter().cloned());
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     if !terminal && options.console.is_some() {

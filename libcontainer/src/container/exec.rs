@@ -97,7 +97,8 @@ impl Container {
         }
         let spec: Spec = self.config()?;
         let facts = host::probe();
-        let plan = Plan::compile_exec(&spec, process, &facts)?;
+        let plan = Plan::compile_exec(&spec, process, &facts)
+            .map_err(|invalid| Error::new(ErrorKind::Invalid, invalid.lines("exec")))?;
         super::create::warn(&plan.warnings);
         let terminal = plan.process.terminal.is_some();
         if terminal != options.console.is_some() {

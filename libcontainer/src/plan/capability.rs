@@ -70,6 +70,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     CAPABILITIES.iter().map(|row| row.1)
 }
 
+/// Whether there is a capability of this name. Its case and its prefix say nothing, as `oci-spec` reads them.
+pub(super) fn is_known(name: &str) -> bool {
+    let is = |name: &str| CAPABILITIES.iter().any(|row| row.1 == name);
+    is(name) || is(&format!("CAP_{}", name.to_uppercase().trim_start_matches("CAP_")))
+}
+
 /// Decides the five sets. What cannot be given is left out with a warning, as the specification wants it.
 ///
 /// A config without the property gets none at all, as from runc and crun: what it leaves open must not be the

@@ -179,9 +179,8 @@ fn read_devices(listed: &[LinuxDevice], findings: &mut Findings) -> Vec<Device> 
 
 fn read_device(device: &LinuxDevice, at: &str, findings: &mut Findings) -> Option<Device> {
     let path = device.path().to_str().unwrap_or_default();
-    if !path.starts_with('/') {
+    if !path.is_empty() && !path.starts_with('/') {
         findings.error(format!("{at}/path"), format!("{path:?} is not an absolute path"), SPEC);
-        return None;
     }
     let source = findings.check(KernelString::path(path), format!("{at}/path"), SPEC);
     let kind = match device.typ() {
@@ -209,6 +208,12 @@ fn read_device(device: &LinuxDevice, at: &str, findings: &mut Findings) -> Optio
     };
     let (major, minor) =
         (number(device.major(), MAJOR_MAX, "major"), number(device.minor(), MINOR_MAX, "minor"));
+    for (id, name) in [(device.uid(), "uid"), (device.gid(), "gid")] {
+        if id == Some(u32::MAX) {
+            // To fchownat(2) it means "leave it as it is".
+            findings.error(format!("{at}/{name}"), format!("{} is not a {name}", u32::MAX), SPEC);
+        }
+    }
     Some(Device {
         path: RootPath::new(path).ok()?,
         kind: kind?,

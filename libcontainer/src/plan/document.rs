@@ -1,27 +1,106 @@
-//! Reads config.json, and if it cannot be read says everything that is wrong with it. Pure.
+//! Reads config.json, and if there is anything wrong with it says all of it. Pure.
+//!
+//! `walk` goes through the text beside the table of `schema`, and finds every mistake of form. A document without
+//! any is read by serde, and that is all. For any other, `repair` makes one that can be read nevertheless, so that
+//! compiling it finds the mistakes of meaning in the same pass.
 
-use oci_spec::runtime::{Capability, Spec};
+mod repair;
+mod schema;
+mod walk;
+
+use oci_spec::runtime::{Process, Spec};
+use serde::de::IgnoredAny;
 use serde_json::Value;
-use serde_path_to_error::{Path, Segment};
 
-use super::invalid::{Finding, Findings, Invalid, pointer_token};
+use super::facts::Facts;
+use super::invalid::{Finding, Invalid};
+use super::{Choices, Plan};
+use walk::{Seen, walk};
 
-/// Mistakes after which no more are looked for.
-const ENOUGH: usize = 100;
+/// A document, as far as it can be read.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// What it says, with stand-ins for what is wrong.
+    pub spec: Spec,
+    /// What the specification wants a warning for.
+    pub warnings: Vec<Finding>,
+    /// What is wrong with its form.
+    pub mistakes: Mistakes,
+}
 
-/// Reads a document. Gives warnings beside it.
+/// What is wrong with the form of a document.
+#[derive(Debug, Clone, Default)]
+pub struct Mistakes {
+    findings: Vec<Finding>,
+    /// Where stand-ins are.
+    repaired: Vec<String>,
+}
+
+/// Reads a document that has to be right. Gives warnings beside it.
 ///
 /// # Errors
-/// Every value that is not of its type, each with its place.
+/// Everything that is wrong with its form.
 pub fn parse(text: &[u8]) -> Result<(Spec, Vec<Finding>), Invalid> {
-    // A list would be taken for the fields in order.
-    if text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return Err(Invalid::from(whole("is not a JSON object".into())));
+    let document = read(text)?;
+    Invalid::unless_empty(document.mistakes.findings)?;
+    Ok((document.spec, document.warnings))
+}
+
+/// Reads a program by itself, as `exec` is given one. Its place is `/process`, as in a document.
+///
+/// # Errors
+/// Everything that is wrong with its form.
+pub fn parse_process(text: &[u8]) -> Result<(Process, Vec<Finding>), Invalid> {
+    let wrong = |says| Invalid::from(Finding { at: "/process".to_owned(), says, spec: "config.md#process" });
+    // What is no JSON by itself might be some inside of other JSON.
+    let whole: Result<IgnoredAny, _> = serde_json::from_slice(text);
+    whole.map_err(|error| wrong(format!("is not JSON: {error}")))?;
+    let (spec, warnings) = parse(&[br#"{"ociVersion": "1.0.0", "process": "#, text, b"}"].concat())?;
+    let process = spec.process().clone().ok_or_else(|| wrong("is null; must be an object".to_owned()))?;
+    Ok((process, warnings))
+}
+
+/// Reads and compiles a document.
+///
+/// # Errors
+/// Everything that is wrong with it, in its form and in its meaning, in the document's order.
+pub fn compile(text: &[u8], choices: &Choices, facts: &Facts) -> Result<Plan, Invalid> {
+    let document = read(text)?;
+    let compiled = Plan::compile(&document.spec, choices, facts);
+    let mut plan = document.mistakes.beside(compiled, text)?;
+    plan.warnings.splice(0..0, document.warnings);
+    Ok(plan)
+}
+
+/// Reads a document as far as it can be read.
+///
+/// # Errors
+/// It is no JSON object.
+pub fn read(text: &[u8]) -> Result<Document, Invalid> {
+    let mut seen = Seen::default();
+    if let Err(error) = walk(text, &schema::DOCUMENT, &mut seen) {
+        return Err(not_json(&error, seen));
     }
-    match serde_json::from_slice(text) {
-        Ok(spec) => Ok((spec, Vec::new())),
-        Err(first) => diagnose(text, &first),
+    let object = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    let Seen { errors, warnings, .. } = seen;
+    if !object {
+        return Err(Invalid::of(errors));
     }
+    if errors.is_empty()
+        && warnings.is_empty()
+        && let Ok(spec) = serde_json::from_slice(text)
+    {
+        return Ok(Document { spec, warnings, mistakes: Mistakes::default() });
+    }
+    // What is not in the table is left out: `oci-spec` has types for parts that are not ours.
+    let whole = |error: &serde_json::Error| Invalid::of(vec![whole(format!("cannot be read: {error}"))]);
+    let repaired = repair::repair(serde_json::from_slice(text).map_err(|e| whole(&e))?);
+    let mut document = repaired.document;
+    rename_scheduler_flags(&mut document);
+    // As text once more, so that there is one reader of the types.
+    let spec = serde_json::from_str(&document.to_string()).map_err(|e| whole(&e))?;
+    let mistakes = Mistakes { findings: errors, repaired: repaired.places };
+    Ok(Document { spec, warnings, mistakes })
 }
 
 /// A finding about the document as a whole.
@@ -29,138 +108,66 @@ fn whole(says: String) -> Finding {
     Finding { at: String::new(), says, spec: "config.md" }
 }
 
-/// Looks for all mistakes: each time one is found it is taken out, and the rest is read again.
-fn diagnose(text: &[u8], first: &serde_json::Error) -> Result<(Spec, Vec<Finding>), Invalid> {
-    let mut document: Value = serde_json::from_slice(text).map_err(|e| whole(format!("is not JSON: {e}")))?;
-    let mut findings = Findings::default();
-    let renamed = rename_scheduler_flags(&mut document);
-    let lenient = drop_unknown_capabilities(&mut document, &mut findings) || renamed;
-    let mut removed = Vec::new();
-    for _ in 0..ENOUGH {
-        match serde_path_to_error::deserialize(&document) {
-            Ok(spec) => {
-                let warnings = findings.finish()?;
-                // What reads well as a tree but not as text has a key twice.
-                return if lenient { Ok((spec, warnings)) } else { Err(whole(first.to_string()).into()) };
-            }
-            Err(error) => {
-                let at = pointer(error.path());
-                let says = error.inner().to_string();
-                if !missing_because_removed(&says, &at, &removed) && !in_stand_in(&at, &removed) {
-                    findings.error(&at, says, "config.md");
-                }
-                if at.is_empty() || !remove(&mut document, &at) {
-                    break;
-                }
-                removed.push(at);
-            }
-        }
-    }
-    Err(findings.finish().err().unwrap_or_else(|| whole(first.to_string()).into()))
-}
-
-/// The specification wants capabilities that are not known to be warned about, not refused.
-fn drop_unknown_capabilities(document: &mut Value, findings: &mut Findings) -> bool {
-    let mut dropped = false;
-    for set in ["bounding", "effective", "inheritable", "permitted", "ambient"] {
-        let at = format!("/process/capabilities/{set}");
-        let Some(Value::Array(names)) = document.pointer_mut(&at) else { continue };
-        let mut index = 0;
-        names.retain(|name| {
-            let known = !name.is_string() || serde_json::from_value::<Capability>(name.clone()).is_ok();
-            if !known {
-                findings.warn(
-                    format!("{at}/{index}"),
-                    format!("{name} is no known capability; it is left out"),
-                    "config.md#linux-process",
-                );
-                dropped = true;
-            }
-            index += 1;
-            known
-        });
-    }
-    dropped
+/// What was found before the reader gave up, and where it did.
+fn not_json(error: &serde_json::Error, seen: Seen) -> Invalid {
+    let mut findings = seen.errors;
+    let at = seen.stopped.unwrap_or_default();
+    findings.push(Finding { at, ..whole(format!("is not JSON: {error}")) });
+    Invalid::of(findings)
 }
 
 // oci-spec 0.10 spells two flags in ways of its own.
-fn rename_scheduler_flags(document: &mut Value) -> bool {
+fn rename_scheduler_flags(document: &mut Value) {
     const NAMES: &[(&str, &str)] = &[
         ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
         ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
     ];
-    let Some(Value::Array(flags)) = document.pointer_mut("/process/scheduler/flags") else { return false };
-    let mut renamed = false;
+    let Some(Value::Array(flags)) = document.pointer_mut("/process/scheduler/flags") else { return };
     for flag in flags {
         if let Some((_, name)) = NAMES.iter().find(|(theirs, _)| flag == theirs) {
             *flag = (*name).into();
-            renamed = true;
         }
     }
-    renamed
 }
 
-/// A field that was taken out because it is wrong is not also missing.
-fn missing_because_removed(says: &str, at: &str, removed: &[String]) -> bool {
-    let Some(field) = says.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) else {
-        return false;
-    };
-    let field = format!("{at}/{}", pointer_token(field));
-    removed.contains(&field)
-}
-
-/// What is wrong with a neighbour that stands in for an element is wrong, and said, at the neighbour's own place.
-fn in_stand_in(at: &str, removed: &[String]) -> bool {
-    removed
-        .iter()
-        .any(|r| at.strip_prefix(r.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-}
-
-fn pointer(path: &Path) -> String {
-    let mut pointer = String::new();
-    for segment in path {
-        let token = match segment {
-            Segment::Seq { index } => index.to_string(),
-            Segment::Map { key } => pointer_token(key),
-            Segment::Enum { variant } => pointer_token(variant),
-            Segment::Unknown => break,
-        };
-        pointer.push('/');
-        pointer.push_str(&token);
-    }
-    pointer
-}
-
-/// Takes out what is at `at`. An element of a list becomes null, so that the others keep their numbers; if it
-/// is null already, the list goes.
-fn remove(document: &mut Value, at: &str) -> bool {
-    let Some((parent, _)) = at.rsplit_once('/') else { return false };
-    match document.pointer_mut(parent) {
-        Some(Value::Object(members)) => {
-            let key = at[parent.len() + 1..].replace("~1", "/").replace("~0", "~");
-            members.remove(&key).is_some()
+impl Mistakes {
+    /// Joins what compiling the document came to with what was wrong with its form.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of `text`. What merely follows from a mistake of form is not said.
+    pub fn beside(&self, compiled: Result<Plan, Invalid>, text: &[u8]) -> Result<Plan, Invalid> {
+        let mut findings = self.findings.clone();
+        match compiled {
+            Ok(plan) if findings.is_empty() => return Ok(plan),
+            Ok(_) => {}
+            Err(invalid) => findings.extend(
+                invalid.into_findings().into_iter().filter(|f| !repair::follows(&f.at, &self.repaired)),
+            ),
         }
-        Some(Value::Array(_)) => remove_element(document, parent, at),
-        _ => false,
+        sort(&mut findings, text);
+        Err(Invalid::of(findings))
     }
 }
 
-fn remove_element(document: &mut Value, list: &str, at: &str) -> bool {
-    let Ok(index) = at[list.len() + 1..].parse::<usize>() else { return false };
-    let Some(Value::Array(elements)) = document.pointer_mut(list) else { return false };
-    if index >= elements.len() {
-        return false;
-    }
-    // A neighbour that reads well stands in, where there is one.
-    let stand_in = (0..elements.len())
-        .filter(|i| *i != index)
-        .map(|i| elements[i].clone())
-        .find(|e| *e != elements[index]);
-    match stand_in {
-        Some(neighbour) => elements[index] = neighbour,
-        None => elements.clear(),
-    }
-    true
+/// Sorts by the order of the document. What is missing comes where its surroundings end.
+fn sort(findings: &mut [Finding], text: &[u8]) {
+    let mut seen = Seen { places: Some(Default::default()), ..Seen::default() };
+    // The text has been read before.
+    let _read = walk(text, &schema::Shape::Any, &mut seen);
+    let places = seen.places.unwrap_or_default();
+    findings.sort_by_cached_key(|finding| {
+        if let Some((begin, _)) = places.get(&finding.at) {
+            return (*begin, 1);
+        }
+        let mut at = finding.at.as_str();
+        while let Some((parent, _)) = at.rsplit_once('/') {
+            at = parent;
+            if let Some((_, end)) = places.get(at) {
+                return (*end, 0);
+            }
+        }
+        (0, 0)
+    });
 }
 
 #[cfg(test)]
@@ -195,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_said_once_also_when_its_neighbour_is_wrong_too() {
-        let document = json!({"mounts": [{"destination": 3}, {"destination": "/c", "options": "ro"}]});
+        let document = json!({"ociVersion": "1.0.0", "mounts": [{"destination": 3}, {"destination": "/c", "options": "ro"}]});
         assert_eq!(places(document), ["/mounts/0/destination", "/mounts/1/options"]);
     }
 
@@ -219,9 +226,75 @@ mod tests {
     }
 
     #[test]
-    fn t12_a_key_twice_is_refused_with_its_line() {
-        let invalid = parse(br#"{"ociVersion": "1.0.0", "hostname": "a", "hostname": "b"}"#).unwrap_err();
-        assert!(invalid.to_string().contains("duplicate field `hostname` at line 1"), "{invalid}");
+    fn t12_a_key_twice_is_refused_wherever_it_is() {
+        let text = br#"{"ociVersion": "1.0.0", "hostname": "a", "hostname": "b", "linux": {"sysctl": {"a": "1", "a": "1"}},
+            "future": [{"x": 1, "x": 2}], "root": {"path": "r", "p\u0061th": "r"}}"#;
+        let at: Vec<_> = parse(text).unwrap_err().into_findings().into_iter().map(|f| f.at).collect();
+        assert_eq!(at, ["/hostname", "/linux/sysctl/a", "/future/0/x", "/root/path"]);
+    }
+
+    #[test]
+    fn t12_what_is_no_text_is_refused_with_its_place() {
+        let cases: [(&[u8], &str); 6] = [
+            (b"{\"hostname\": \"\xff\"}", "/hostname"),
+            (b"{\"future\": [0, \"\xff\"]}", "/future/1"),
+            (br#"{"process": {"cwd": "\ud800"}}"#, "/process/cwd"),
+            (br#"{"process": {"cwd": "/", "oomScoreAdj": 1e999}}"#, "/process/oomScoreAdj"),
+            (b"{\"mounts\": [{\"source\": \"a\nb\"}]}", "/mounts/0/source"),
+            (b"{} {}", ""),
+        ];
+        for (text, at) in cases {
+            let findings = read(text).unwrap_err().into_findings();
+            assert_eq!(findings.last().unwrap().at, at);
+        }
+    }
+
+    #[test]
+    fn t12_no_depth_of_nesting_is_too_deep_for_the_stack() {
+        for open in ["[", "{\"a\":"] {
+            let text = format!("{{\"future\": {}", open.repeat(1_000_000));
+            assert!(read(text.as_bytes()).unwrap_err().to_string().contains("recursion limit"));
+        }
+    }
+
+    #[test]
+    fn t03_a_list_is_no_object() {
+        let document = json!({"ociVersion": "1.0.0", "root": ["rootfs", true], "linux": {"seccomp": ["SCMP_ACT_ALLOW"]}});
+        assert_eq!(places(document), ["/linux/seccomp", "/root"]);
+    }
+
+    #[test]
+    fn t02_what_other_platforms_have_is_not_looked_at() {
+        let document = json!({"ociVersion": "1.0.0", "windows": {"layerFolders": 7}, "vm": [], "zos": "x",
+            "solaris": {"anet": 1}, "uidMappings": "x", "process": {"cwd": "/", "user": {}, "commandLine": 7}});
+        let (spec, warnings) = parse(document.to_string().as_bytes()).unwrap();
+        assert!(spec.windows().is_none() && warnings.is_empty());
+    }
+
+    #[test]
+    fn e12_a_process_by_itself_is_read_like_one_of_a_document() {
+        let at = |text: &str| -> Vec<String> {
+            parse_process(text.as_bytes()).unwrap_err().into_findings().into_iter().map(|f| f.at).collect()
+        };
+        assert_eq!(
+            at(r#"{"args": "sh", "user": {"uid": -1}}"#),
+            ["/process/args", "/process/user/uid", "/process/cwd"]
+        );
+        assert_eq!(at(r#"{"cwd": "/", "cwd": "/", "user": {}}"#), ["/process/cwd"]);
+        assert_eq!(at(r#"{"cwd": "/", "user": {}}, "root": {}"#), ["/process"]);
+        assert_eq!(at("null"), ["/process"]);
+        assert_eq!(at("[]"), ["/process"]);
+        let (process, _) = parse_process(br#"{"args": ["x"], "cwd": "/", "user": {"uid": 7}}"#).unwrap();
+        assert_eq!(process.user().uid(), 7);
+    }
+
+    #[test]
+    fn null_is_as_good_as_missing() {
+        let document =
+            json!({"ociVersion": "1.0.0", "hostname": null, "process": {"cwd": "/", "user": {"uid": null}}});
+        assert!(parse(document.to_string().as_bytes()).is_ok());
+        let document = json!({"ociVersion": null, "process": {"cwd": "/", "user": {}, "args": ["a", null]}});
+        assert_eq!(places(document), ["/ociVersion", "/process/args/1"]);
     }
 
     #[test]

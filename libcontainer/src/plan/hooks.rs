@@ -65,27 +65,30 @@ pub fn compile(spec: &Spec, findings: &mut Findings) -> Hooks {
 
 fn read_hook(hook: &SpecHook, at: &str, findings: &mut Findings) -> Option<Hook> {
     let path = hook.path().to_str().unwrap_or_default();
-    if !path.starts_with('/') {
+    if !path.is_empty() && !path.starts_with('/') {
         findings.error(format!("{at}/path"), format!("{path:?} is not an absolute path"), SPEC);
     }
     let path = findings.check(KernelString::path(path), format!("{at}/path"), SPEC);
     let mut list = |list: &Option<Vec<String>>, name: &str| -> Vec<KernelString> {
         let list = list.as_deref().unwrap_or_default().iter().enumerate();
         list.filter_map(|(i, text)| {
-            findings.check(KernelString::new(text.as_str()), format!("{at}/{name}/{i}"), SPEC)
+            let at = format!("{at}/{name}/{i}");
+            if name == "env" && matches!(text.find('='), None | Some(0)) {
+                findings.error(at, format!("{text:?} is not of the form NAME=value"), SPEC);
+                return None;
+            }
+            findings.check(KernelString::new(text.as_str()), at, SPEC)
         })
         .collect()
     };
     let (mut args, env) = (list(hook.args(), "args"), list(hook.env(), "env"));
-    for (i, entry) in env.iter().enumerate().filter(|(_, entry)| !entry.as_str().contains('=')) {
-        findings.error(format!("{at}/env/{i}"), format!("{entry:?} is not of the form NAME=VALUE"), SPEC);
-    }
     let timeout = match hook.timeout() {
         None => None,
-        Some(seconds) => {
-            let seconds = u32::try_from(seconds).ok().filter(|s| *s > 0);
+        Some(given) => {
+            let seconds = u32::try_from(given).ok().filter(|s| *s > 0);
             if seconds.is_none() {
-                findings.error(format!("{at}/timeout"), "must be a number of seconds above 0", SPEC);
+                let says = format!("{given} is not between 1 and {} seconds", u32::MAX);
+                findings.error(format!("{at}/timeout"), says, SPEC);
             }
             seconds
         }

@@ -77,7 +77,7 @@ pub fn ranges(mappings: &[LinuxIdMapping], at: &str, findings: &mut Findings) ->
             IdRange { inside: mapping.container_id(), outside: mapping.host_id(), count: mapping.size() };
         let at = format!("{at}/{i}");
         if range.count == 0 {
-            findings.error(format!("{at}/size"), "a mapping of no ids", SPEC);
+            findings.error(format!("{at}/size"), "must not be 0", SPEC);
         } else if range.inside.checked_add(range.count - 1).is_none()
             || range.outside.checked_add(range.count - 1).is_none()
         {

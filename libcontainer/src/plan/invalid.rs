@@ -18,12 +18,28 @@ pub struct Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = if self.at.is_empty() { "/" } else { &self.at };
-        write!(f, "{at}: {}", self.says)?;
+        write!(f, "{}: {}", OneLine(at), OneLine(&self.says))?;
         if self.spec.is_empty() { Ok(()) } else { write!(f, " ({})", self.spec) }
     }
 }
 
-/// A config that cannot be compiled: every finding, in the order of the document.
+/// Text of a config, in which there may be anything: it stays on its line and does nothing to a terminal.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for piece in self.0.split_inclusive(char::is_control) {
+            match piece.char_indices().next_back() {
+                Some((i, last)) if last.is_control() => write!(f, "{}{}", &piece[..i], last.escape_debug())?,
+                _ => f.write_str(piece)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A config that cannot be compiled: every finding, a line for each when printed. In the order of the document, if
+/// it was compiled from text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Invalid(Vec<Finding>);
@@ -33,6 +49,31 @@ impl Invalid {
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.0
+    }
+
+    /// The findings.
+    #[must_use]
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.0
+    }
+
+    /// A line for each finding, which begins with the name of what was read.
+    #[must_use]
+    pub fn lines(&self, file: &str) -> String {
+        let lines: Vec<_> = self.0.iter().map(|finding| format!("{file}: {finding}")).collect();
+        lines.join("\n")
+    }
+
+    /// All of `findings`, of which there has to be one.
+    pub(super) fn of(findings: Vec<Finding>) -> Invalid {
+        debug_assert!(!findings.is_empty());
+        Invalid(findings)
+    }
+
+    /// # Errors
+    /// There are `findings`.
+    pub(super) fn unless_empty(findings: Vec<Finding>) -> Result<(), Invalid> {
+        if findings.is_empty() { Ok(()) } else { Err(Invalid(findings)) }
     }
 }
 
@@ -44,14 +85,7 @@ impl From<Finding> for Invalid {
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("invalid config.json: ")?;
-        for (i, finding) in self.0.iter().enumerate() {
-            if i > 0 {
-                f.write_str("; ")?;
-            }
-            finding.fmt(f)?;
-        }
-        Ok(())
+        f.write_str(&self.lines("config.json"))
     }
 }
 

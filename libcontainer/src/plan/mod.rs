@@ -220,21 +220,23 @@ impl Plan {
 }
 
 fn check_document(spec: &Spec, findings: &mut Findings) {
+    const CLAUSE: &str = "config.md#specification-version";
     let version = spec.version();
-    let core = version.split(['-', '+']).next().unwrap_or_default();
-    let numbers: Vec<Option<u32>> = core.split('.').map(|n| n.parse().ok()).collect();
-    match numbers.as_slice() {
-        [Some(1), Some(_), Some(_)] => {}
-        [Some(_), Some(_), Some(_)] => findings.error(
+    match major(version) {
+        Some("1") => {}
+        Some(_) => findings.error(
             "/ociVersion",
             format!("{version} is not supported; this runtime reads documents of version 1"),
-            "config.md#specification-version",
+            CLAUSE,
         ),
-        _ => findings.error(
+        None => findings.error(
             "/ociVersion",
             format!("{version:?} is not a version of the form MAJOR.MINOR.PATCH"),
-            "config.md#specification-version",
+            CLAUSE,
         ),
+    }
+    if spec.annotations().as_ref().is_some_and(|annotations| annotations.contains_key("")) {
+        findings.error("/annotations/", "an annotation must have a name", "config.md#annotations");
     }
     if spec.root().is_none() {
         findings.error("/root", "is required on Linux", "config.md#root");
@@ -247,6 +249,23 @@ fn check_document(spec: &Spec, findings: &mut Findings) {
     if linux.and_then(|l| l.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty()) {
         findings.error("/linux/netDevices", "ketch does not apply it yet", "config-linux.md#network-devices");
     }
+}
+
+/// The major number of a version, if it is one. See semver.org, version 2.0.0.
+fn major(version: &str) -> Option<&str> {
+    let (rest, build) = version.split_once('+').map_or((version, None), |(rest, build)| (rest, Some(build)));
+    let (core, pre) = rest.split_once('-').map_or((rest, None), |(core, pre)| (core, Some(pre)));
+    let is_number =
+        |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) && (n == "0" || !n.starts_with('0'));
+    let is_name = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let numbers: Vec<&str> = core.split('.').collect();
+    let names = pre.into_iter().chain(build).flat_map(|names| names.split('.'));
+    match numbers.as_slice() {
+        [major, ..] if numbers.len() == 3 && numbers.iter().all(|n| is_number(n)) => Some(major),
+        _ => None,
+    }
+    .filter(|_| names.into_iter().all(is_name))
+    .copied()
 }
 
 struct Described<'a> {

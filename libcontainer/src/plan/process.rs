@@ -20,6 +20,7 @@ const SPEC_PROCESS: &str = "config.md#process";
 const SPEC_LINUX_PROCESS: &str = "config.md#linux-process";
 const SPEC_USER: &str = "config.md#posix-platform-user";
 const SPEC_HOSTNAME: &str = "config.md#hostname";
+const SPEC_DOMAINNAME: &str = "config.md#domainname";
 const SPEC_PERSONALITY: &str = "config-linux.md#personality";
 
 /// Where programs are looked for when the container's environment has no PATH, as some images have it.
@@ -120,7 +121,7 @@ pub struct Label {
 
 /// Decides names, keyring and kernel parameters.
 pub fn kernel(spec: &Spec, choices: &Choices, entry: &Entry, findings: &mut Findings) -> Kernel {
-    let mut name = |name: Option<&String>, what: &str| {
+    let mut name = |name: Option<&String>, what: &str, clause| {
         let name = name.filter(|n| !n.is_empty())?;
         let at = format!("/{what}");
         if !entry.private(Namespace::Uts) {
@@ -128,15 +129,17 @@ pub fn kernel(spec: &Spec, choices: &Choices, entry: &Entry, findings: &mut Find
                 "unable to set {what} without a private UTS namespace: it would be the host's. \
                  Add {{\"type\": \"uts\"}} to /linux/namespaces"
             );
-            findings.error(at.as_str(), says, SPEC_HOSTNAME);
+            findings.error(at.as_str(), says, clause);
         }
         if name.len() > MAX_HOSTNAME {
-            findings.error(at.as_str(), format!("is longer than {MAX_HOSTNAME} bytes"), SPEC_HOSTNAME);
+            findings.error(at.as_str(), format!("is longer than {MAX_HOSTNAME} bytes"), clause);
         }
-        findings.check(KernelString::new(name.as_str()), at, SPEC_HOSTNAME)
+        findings.check(KernelString::new(name.as_str()), at, clause)
     };
-    let (hostname, domainname) =
-        (name(spec.hostname().as_ref(), "hostname"), name(spec.domainname().as_ref(), "domainname"));
+    let (hostname, domainname) = (
+        name(spec.hostname().as_ref(), "hostname", SPEC_HOSTNAME),
+        name(spec.domainname().as_ref(), "domainname", SPEC_DOMAINNAME),
+    );
     let keyring = if choices.keyring { KernelString::new(format!("_ses.{}", choices.id)).ok() } else { None };
     Kernel {
         hostname,
@@ -245,9 +248,8 @@ fn environment(entries: &[String], findings: &mut Findings) -> Vec<KernelString>
                 findings.error(at, format!("{entry:?} has no name; entries are NAME=value"), SPEC_PROCESS);
             }
             Some((name, _)) => {
-                if names.insert(name) {
-                    env.extend(findings.check(KernelString::new(entry.as_str()), at, SPEC_PROCESS));
-                }
+                let entry = findings.check(KernelString::new(entry.as_str()), at, SPEC_PROCESS);
+                env.extend(entry.filter(|_| names.insert(name)));
             }
         }
     }
@@ -299,13 +301,18 @@ fn check_id(id: u32, kind: &str, at: &str, map: Option<&Vec<IdRange>>, findings:
     if id == u32::MAX {
         // To setresuid(2) and setresgid(2) it means "leave it as it is".
         findings.error(at, format!("{id} is not a {kind}"), SPEC_USER);
-    } else if map.is_some_and(|ranges| !ranges.iter().any(|r| r.contains(id))) {
+    } else if map.is_some_and(|ranges| is_whole(ranges) && !ranges.iter().any(|r| r.contains(id))) {
         let says = format!(
             "{kind} {id} does not exist in the container's user namespace; \
              map it in /linux/{kind}Mappings, or use one that is"
         );
         findings.error(at, says, SPEC_USER);
     }
+}
+
+/// Of a map that is itself wrong it cannot be said what is missing in it.
+fn is_whole(ranges: &[IdRange]) -> bool {
+    !ranges.is_empty() && ranges.iter().all(|range| range.count > 0)
 }
 
 /// The size counts only with a terminal.

@@ -54,7 +54,7 @@ pub(super) fn compile(listed: &[PosixRlimit], findings: &mut Findings) -> Vec<Rl
         }
         let (soft, hard) = (limit.soft(), limit.hard());
         if soft > hard {
-            let says = format!("{name}: the soft limit, {soft}, is above the hard limit, {hard}");
+            let says = format!("the soft limit, {soft}, is above the hard limit, {hard}");
             findings.error(format!("{at}/soft"), says, SPEC);
         }
         rlimits.push(Rlimit { name, resource: *resource, soft, hard });

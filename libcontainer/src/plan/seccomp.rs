@@ -179,6 +179,9 @@ fn read_rule(rule: &LinuxSyscall, at: &str, findings: &mut Findings) -> Option<R
     if rule.names().is_empty() {
         findings.error(format!("{at}/names"), "is empty; name at least one system call", SPEC);
     }
+    for (i, name) in rule.names().iter().enumerate().filter(|(_, n)| n.is_empty() || n.contains('\0')) {
+        findings.error(format!("{at}/names/{i}"), format!("{name:?} is not the name of a system call"), SPEC);
+    }
     let places = ["action", "errnoRet"].map(|key| format!("{at}/{key}"));
     let action = action(rule.action(), rule.errno_ret(), places, findings);
     let args = rule.args().iter().flatten().enumerate();

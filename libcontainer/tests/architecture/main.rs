@@ -30,10 +30,8 @@ const FLOORS: &[(&str, &str)] = &[
 ];
 
 /// What the two ground floors may use from outside. Of `nix`, `plan` takes numbers only.
-const OUTSIDE: &[(&str, &str)] = &[
-    ("plan", "std nix::libc nix::errno oci_spec serde serde_json serde_path_to_error thiserror"),
-    ("sys", "std nix"),
-];
+const OUTSIDE: &[(&str, &str)] =
+    &[("plan", "std nix::libc nix::errno oci_spec serde serde_json thiserror"), ("sys", "std nix")];
 
 /// Parts of the standard library that act: `plan` only decides.
 const ACTS: &[&str] =

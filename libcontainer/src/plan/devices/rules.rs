@@ -84,7 +84,7 @@ fn read_rule(rule: &LinuxDeviceCgroup, at: &str, rules: &mut Vec<DeviceRule>, fi
         Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some(Char),
         Some(LinuxDeviceType::P) => {
             findings.error(format!("{at}/type"), "p: a fifo is no device; there are a, b and c", SPEC);
-            return;
+            None
         }
     };
     let mut number = |value: Option<i64>, name: &str| match value {

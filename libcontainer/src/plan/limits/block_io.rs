@@ -53,7 +53,7 @@ fn leaf_weight(value: Option<u16>, at: &str, file: &str, device: &str, limits: &
 }
 
 fn weight_device(device: &LinuxWeightDevice, at: &str, limits: &mut Limits) {
-    let Some(numbers) = numbers(device.major(), device.minor(), at, limits) else { return };
+    let numbers = numbers(device.major(), device.minor(), at, limits).unwrap_or_default();
     if device.weight().is_none() && device.leaf_weight().is_none() {
         return limits.error(&BLOCK_IO, at, "has neither weight nor leafWeight; give at least one");
     }

@@ -16,14 +16,16 @@ pub(super) fn huge_pages(list: &[LinuxHugepageLimit], sizes: &[String], limits: 
     for (i, entry) in list.iter().enumerate() {
         let at = format!("hugepageLimits/{i}");
         let (size, limit) = (entry.page_size(), entry.limit());
-        if limits.find(&HUGETLB).is_some() && !sizes.contains(size) {
+        let known = limits.find(&HUGETLB).is_none() || sizes.contains(size);
+        if !known {
             let have = if sizes.is_empty() { "none".to_owned() } else { sizes.join(", ") };
             let says = format!("this host has no huge pages of {size:?}; it has {have}");
             limits.error(&HUGETLB, &format!("{at}/pageSize"), says);
-            continue;
         }
         if limit < 0 {
             limits.error(&HUGETLB, &format!("{at}/limit"), format!("{limit} is no number of bytes"));
+        }
+        if limit < 0 || !known {
             continue;
         }
         // Reservations are what the specification wants limited, where the kernel counts them (Linux >= 5.7);
