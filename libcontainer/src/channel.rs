@@ -14,8 +14,9 @@
 //!                <-- Reached(Start)        nothing is left to do but the exec
 //!                    end of file           the program is being executed
 //! ```
-//! Instead of any of its messages init may send `Failed(step, call, errno)`. End of file before `Created` means
-//! that init died; end of file before `Go(Created)` tells init that the runtime did, and it ends.
+//! Instead of any of its messages init may send `Failed(step, call, errno)`, and after it some words: the end of
+//! what a hook printed, or the program that could not be executed. End of file before `Created` means that init
+//! died; end of file before `Go(Created)` tells init that the runtime did, and it ends.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -182,6 +183,22 @@ impl Channel {
         }
     }
 
+    /// Sends words after a failure.
+    ///
+    /// # Errors
+    /// EPIPE if the other side is gone.
+    pub(crate) fn send_words(&self, words: &[u8]) -> Result<(), Stop> {
+        socket::send(self.fd(), words)
+    }
+
+    /// Receives the words after a failure; their length, 0 if there are none.
+    ///
+    /// # Errors
+    /// Those of recv(2).
+    pub(crate) fn receive_words(&self, room: &mut [u8]) -> Result<usize, Stop> {
+        socket::receive(self.fd(), room)
+    }
+
     /// Waits for permission to go on past `milestone`.
     ///
     /// # Errors
@@ -219,6 +236,20 @@ mod tests {
         }
         drop(theirs);
         assert_eq!(ours.receive(), Ok(None));
+    }
+
+    #[test]
+    fn words_may_follow_a_failure_and_end_with_the_sender() {
+        let failure =
+            Message::Failed(Failure { step: Step::Exec, stop: Stop::new(Call::Execve, Errno::ENOEXEC) });
+        let (ours, theirs) = Channel::pair().unwrap();
+        theirs.send(failure).unwrap();
+        theirs.send_words(b"/bin/x").unwrap();
+        drop(theirs);
+        assert_eq!(ours.receive(), Ok(Some(failure)));
+        let mut room = [0; 16];
+        assert_eq!((ours.receive_words(&mut room), &room[..6]), (Ok(6), &b"/bin/x"[..]));
+        assert_eq!(ours.receive_words(&mut room), Ok(0));
     }
 
     #[test]

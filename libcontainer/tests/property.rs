@@ -221,7 +221,7 @@ fn pointers(node: &Value, at: String, places: &mut Vec<String>) {
 }
 
 fn choices() -> Choices {
-    Choices { id: "box".to_owned(), bundle: "/bundle".to_owned(), pivot: true, keyring: true }
+    Choices { id: "box".to_owned(), bundle: "/bundle".to_owned(), pivot: true, keyring: true, strict: false }
 }
 
 /// Everything that compiling says about a text: a plan for each host that takes it, and all findings.

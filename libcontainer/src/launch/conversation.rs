@@ -8,7 +8,7 @@ use nix::poll::PollFlags;
 use super::cgroup::Group;
 use super::{Because, Broken, Launched, Settings, devices, idmap};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
-use crate::hooks;
+use crate::hooks::{self, Stage};
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
 use crate::plan::hooks::Hook;
@@ -61,7 +61,7 @@ impl Conversation<'_, '_> {
                     adopt(pid, &mut launched.leash)?;
                     self.reforked = true;
                 }
-                Some(Message::Failed(failure)) => return Err(failure.into()),
+                Some(Message::Failed(failure)) => return Err(Broken::hear(failure, &launched.channel)),
                 Some(Message::Go(_)) => return Err(garbled().into()),
                 None => return Err(Broken::from(died())),
             }
@@ -72,7 +72,7 @@ impl Conversation<'_, '_> {
     /// The process is gone: it may have said why.
     fn hear_last_words(&self, launched: &Launched<'_>) -> Result<(), Broken> {
         match launched.channel.receive() {
-            Ok(Some(Message::Failed(failure))) => Err(failure.into()),
+            Ok(Some(Message::Failed(failure))) => Err(Broken::hear(failure, &launched.channel)),
             _ => Err(died().into()),
         }
     }
@@ -102,11 +102,11 @@ impl Conversation<'_, '_> {
             for i in (0..).take(hooks.len()) {
                 settings.fault.attempt(step(i), || Ok(()))?;
             }
-            hooks::run_all(hooks, settings.bundle, &settings.creating, launched.pid()).map_err(|failed| {
-                Broken {
-                    failure: Failure { step: step(failed.index), stop: failed.stop },
-                    because: Because::Said(failed.output),
-                }
+            let (directory, state, pid) = (settings.bundle, &settings.creating, launched.pid());
+            let stage = Stage { directory, state, pid, streams: &launched.streams };
+            hooks::run_all(hooks, stage).map_err(|failed| Broken {
+                failure: Failure { step: step(failed.index), stop: failed.stop },
+                because: Because::Said(failed.output),
             })
         };
         run(&plan.hooks.prestart, Step::Prestart)?;

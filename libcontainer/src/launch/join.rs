@@ -10,6 +10,7 @@ use super::conversation::{adopt, died, garbled, gather};
 use super::{Broken, Inside, ready_program};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
+use crate::hooks::LastWords;
 use crate::init::{self, Entering, Orders, Start};
 use crate::path::KernelString;
 use crate::plan::facts::CgroupVersion;
@@ -78,6 +79,7 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
         start: Start::Runtime,
         preserved: joining.preserved,
         fault: Fault::default(),
+        words: LastWords::default(),
         keep: Vec::new(),
     };
     orders.list_descriptors();
@@ -130,7 +132,7 @@ fn converse(channel: &Channel, leash: &mut Leash, reforked: &mut bool) -> Result
                 channel.send(Message::Go(Milestone::Start)).at(Step::Channel)?;
             }
             Some(Message::Reached(Milestone::Start)) => started = true,
-            Some(Message::Failed(failure)) => return Err(failure.into()),
+            Some(Message::Failed(failure)) => return Err(Broken::hear(failure, channel)),
             Some(_) => return Err(garbled().into()),
             None if started => return Ok(()),
             None => return Err(died().into()),

@@ -210,6 +210,15 @@ pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Stop> {
     })
 }
 
+/// Sets the status flags of an open file, such as `O_APPEND`, and clears the others. See fcntl(2), F_SETFL.
+///
+/// # Errors
+/// Those of the call.
+pub fn set_status(fd: BorrowedFd<'_>, flags: i32) -> Result<(), Stop> {
+    // SAFETY: takes a live descriptor and integers.
+    check_int(Call::Open, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
+}
+
 /// fchdir(2)
 ///
 /// # Errors
