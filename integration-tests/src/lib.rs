@@ -6,6 +6,7 @@
 mod host;
 mod namespaces;
 mod rootless;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use spec_conformance::{Profile, Runtime};
 pub use host::HostState;
 pub use namespaces::Namespaces;
 pub use rootless::Rootless;
+pub use words::{create, deadline, has_ended, nothing_left, refused, text_of, waiting};
 
 /// The binary under test: what `KETCH` names, else `ketch` beside this test in the target directory.
 ///

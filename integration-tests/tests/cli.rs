@@ -7,7 +7,7 @@ use std::io::{Read, Seek};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use integration_tests::{ketch, runtime};
+use integration_tests::{ketch, runtime, text_of as path};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, Exit};
 
@@ -32,10 +32,6 @@ fn output(command: &mut Command) -> Output {
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]

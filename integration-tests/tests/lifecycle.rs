@@ -3,39 +3,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use integration_tests::runtime;
+use integration_tests::{create, deadline, nothing_left, refused, runtime, waiting};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::json;
-use spec_conformance::wait::{Deadline, Pidfd, for_file};
-use spec_conformance::{Bundle, Error, Exit, Finished, Report, Runtime};
-
-fn deadline() -> Deadline {
-    Deadline::after(Duration::from_secs(20))
-}
-
-fn waiting() -> Bundle {
-    Bundle::new().args(["/bin/probe", "wait"]).build().unwrap()
-}
-
-fn create(runtime: &Runtime, bundle: &Bundle, id: &str) -> Finished {
-    let bundle = bundle.path().to_str().unwrap();
-    runtime.call(["create", "--bundle", bundle, id]).unwrap()
-}
-
-fn refused(finished: Finished, words: &str) {
-    assert_eq!(finished.exit, Exit::Code(1), "{finished:?}");
-    assert!(finished.stderr.contains(words), "{finished:?}");
-}
-
-fn nothing_left(runtime: &Runtime, id: &str) {
-    assert_eq!(runtime.leftovers(id), Vec::<PathBuf>::new());
-}
+use spec_conformance::wait::{Pidfd, for_file};
+use spec_conformance::{Bundle, Error, Exit, Finished, Report};
 
 #[test]
-fn l07_a_container_is_created_then_runs_then_is_stopped_then_gone() {
+fn l07_l02_l13_a_container_is_created_then_runs_then_is_stopped_then_gone() {
     let runtime = runtime();
     let bundle = waiting();
     let mut container = runtime.create(&bundle).unwrap();
@@ -55,22 +32,22 @@ fn l07_a_container_is_created_then_runs_then_is_stopped_then_gone() {
     assert_eq!(container.state().unwrap().status, "stopped");
     container.delete().unwrap().success().unwrap();
     let gone = runtime.call(["state", container.id()]).unwrap();
-    refused(gone, "does not exist");
+    refused(&gone, "does not exist");
     nothing_left(&runtime, container.id());
 }
 
 #[test]
-fn l08_a_second_start_is_refused_and_changes_nothing() {
+fn e06_l08_a_second_start_is_refused_and_changes_nothing() {
     let runtime = runtime();
     let bundle = waiting();
     let mut container = runtime.create(&bundle).unwrap();
     container.start().unwrap().success().unwrap();
     container.wait_for_stdout("ready").unwrap();
-    refused(container.start().unwrap(), "cannot start an already running container");
+    refused(&container.start().unwrap(), "cannot start an already running container");
     assert_eq!(container.state().unwrap().status, "running");
     container.kill("KILL").unwrap().success().unwrap();
     assert_eq!(container.wait().unwrap(), Exit::Signal(9));
-    refused(container.start().unwrap(), "cannot start a container that has stopped");
+    refused(&container.start().unwrap(), "cannot start a container that has stopped");
 }
 
 #[test]
@@ -97,7 +74,7 @@ fn l08_a_starter_that_dies_before_it_reaches_init_leaves_the_container_to_the_ne
     // What a starter holds while it is at work, and what goes with it when it dies.
     let kept = fs::File::open(runtime.root().join(container.id()).join("config.json")).unwrap();
     let starter = Flock::lock(kept, FlockArg::LockExclusive).unwrap();
-    refused(container.start().unwrap(), "is being started already");
+    refused(&container.start().unwrap(), "is being started already");
     assert_eq!(container.state().unwrap().status, "created");
     drop(starter);
     container.start().unwrap().success().unwrap();
@@ -105,26 +82,26 @@ fn l08_a_starter_that_dies_before_it_reaches_init_leaves_the_container_to_the_ne
 }
 
 #[test]
-fn l11_kill_of_a_stopped_container_is_refused_in_the_words_that_clients_know() {
+fn e08_l11_kill_of_a_stopped_container_is_refused_in_the_words_that_clients_know() {
     let runtime = runtime();
     let bundle = Bundle::new().args(["/bin/probe", "exit", "0"]).build().unwrap();
     let mut container = runtime.create(&bundle).unwrap();
     container.start().unwrap().success().unwrap();
     assert_eq!(container.wait().unwrap(), Exit::Code(0));
-    refused(container.kill("KILL").unwrap(), "container not running");
-    refused(runtime.call(["kill", "nobody", "KILL"]).unwrap(), "does not exist");
+    refused(&container.kill("KILL").unwrap(), "container not running");
+    refused(&runtime.call(["kill", "nobody", "KILL"]).unwrap(), "does not exist");
     // What is left in the cgroup may be signalled all the same: here nothing is.
     runtime.call(["kill", "--all", container.id(), "9"]).unwrap().success().unwrap();
 }
 
 #[test]
-fn l14_delete_of_a_running_container_is_refused_and_force_kills_it() {
+fn e09_l14_delete_of_a_running_container_is_refused_and_force_kills_it() {
     let runtime = runtime();
     let bundle = waiting();
     let mut container = runtime.create(&bundle).unwrap();
     container.start().unwrap().success().unwrap();
     container.wait_for_stdout("ready").unwrap();
-    refused(container.delete().unwrap(), "not stopped");
+    refused(&container.delete().unwrap(), "not stopped");
     assert_eq!(container.state().unwrap().status, "running");
     runtime.call(["delete", "--force", container.id()]).unwrap().success().unwrap();
     assert_eq!(container.wait().unwrap(), Exit::Signal(9));
@@ -136,7 +113,7 @@ fn l16_delete_by_force_of_an_unknown_id_is_silent_and_succeeds() {
     let runtime = runtime();
     let finished = runtime.call(["delete", "--force", "nobody"]).unwrap();
     assert_eq!((finished.exit, finished.stdout.as_str(), finished.stderr.as_str()), (Exit::Code(0), "", ""));
-    refused(runtime.call(["delete", "nobody"]).unwrap(), "container nobody does not exist");
+    refused(&runtime.call(["delete", "nobody"]).unwrap(), "container nobody does not exist");
 }
 
 #[test]
@@ -150,12 +127,12 @@ fn l14_delete_of_a_created_container_kills_it() {
 }
 
 #[test]
-fn l03_an_id_in_use_is_refused_without_touching_its_owner_and_is_free_after_delete() {
+fn e04_l03_an_id_in_use_is_refused_without_touching_its_owner_and_is_free_after_delete() {
     let runtime = runtime();
     let bundle = waiting();
     let mut container = runtime.create(&bundle).unwrap();
     let id = container.id().to_owned();
-    refused(create(&runtime, &bundle, &id), "already exists");
+    refused(&create(&runtime, &bundle, &id), "already exists");
     assert_eq!(container.state().unwrap().status, "created");
     container.start().unwrap().success().unwrap();
     container.wait_for_stdout("ready").unwrap();
@@ -167,11 +144,11 @@ fn l03_an_id_in_use_is_refused_without_touching_its_owner_and_is_free_after_dele
 }
 
 #[test]
-fn l04_an_id_that_is_no_file_name_is_refused() {
+fn e04_l04_an_id_that_is_no_file_name_is_refused() {
     let runtime = runtime();
     let bundle = waiting();
     for id in ["", ".", "..", "a/b", "a b", "../a", "ä"] {
-        refused(create(&runtime, &bundle, id), "invalid container id");
+        refused(&create(&runtime, &bundle, id), "invalid container id");
     }
 }
 
@@ -187,7 +164,7 @@ fn r06_of_many_creates_of_one_id_exactly_one_wins() {
     let (won, lost): (Vec<_>, Vec<_>) = finished.into_iter().partition(|finished| finished.exit.success());
     assert_eq!(won.len(), 1);
     for loser in lost {
-        refused(loser, "already exists");
+        refused(&loser, "already exists");
     }
     let state = runtime.state(&id).unwrap();
     assert_eq!(state.status, "created");
@@ -268,7 +245,7 @@ fn l06_a_pid_file_that_cannot_be_written_undoes_the_create() {
     let bundle = waiting();
     let mut command = runtime.command(["create", "--bundle"]);
     command.arg(bundle.path()).args(["--pid-file", "/nonexistent/pid", &id]);
-    refused(runtime.finish(command).unwrap(), "/nonexistent/pid");
+    refused(&runtime.finish(command).unwrap(), "/nonexistent/pid");
     nothing_left(&runtime, &id);
 }
 
@@ -304,7 +281,7 @@ fn l10_start_reports_a_program_that_the_kernel_cannot_execute() {
 }
 
 #[test]
-fn a_program_that_does_not_exist_or_may_not_be_executed_fails_the_create() {
+fn l05_l06_p06_a_program_that_does_not_exist_or_may_not_be_executed_fails_the_create() {
     let runtime = runtime();
     let cases = [
         (json!(["absent"]), 127, "executable file not found"),
@@ -415,7 +392,7 @@ fn r30_a_container_in_the_hosts_pid_namespace_is_killed_as_a_whole_after_its_ini
 }
 
 #[test]
-fn a_create_that_is_refused_is_an_error_and_leaves_nothing() {
+fn e05_l05_l06_a_create_that_is_refused_is_an_error_and_leaves_nothing() {
     let runtime = runtime();
     let bundle =
         Bundle::new().push("/mounts", json!({"destination": "/x", "type": "no-such-type"})).build().unwrap();
