@@ -268,37 +268,6 @@ fn l10_start_reports_that_the_program_vanished_after_create() {
     nothing_left(&runtime, container.id());
 }
 
-#[test]
-fn l10_start_reports_a_program_that_the_kernel_cannot_execute() {
-    let runtime = runtime();
-    let bundle = Bundle::new().args(["/bin/text"]).file("/bin/text", "no program\n").build().unwrap();
-    make_executable(&bundle.rootfs().join("bin/text"));
-    let mut container = runtime.create(&bundle).unwrap();
-    let started = container.start().unwrap();
-    assert_eq!(started.exit, Exit::Code(126), "{started:?}");
-    assert!(started.stderr.contains("exec format error"), "{started:?}");
-    container.wait().unwrap();
-}
-
-#[test]
-fn l05_l06_p06_a_program_that_does_not_exist_or_may_not_be_executed_fails_the_create() {
-    let runtime = runtime();
-    let cases = [
-        (json!(["absent"]), 127, "executable file not found"),
-        (json!(["/bin/absent"]), 127, "no such file or directory"),
-        (json!(["/etc/data"]), 126, "permission denied"),
-        (json!(["/etc"]), 126, "is a directory"),
-    ];
-    for (args, status, words) in cases {
-        let bundle = Bundle::new().set("/process/args", args.clone()).file("/etc/data", "").build().unwrap();
-        let id = runtime.fresh_id();
-        let finished = create(&runtime, &bundle, &id);
-        assert_eq!(finished.exit, Exit::Code(status), "{args}: {finished:?}");
-        assert!(finished.stderr.to_lowercase().contains(words), "{args}: {finished:?}");
-        nothing_left(&runtime, &id);
-    }
-}
-
 fn make_executable(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();

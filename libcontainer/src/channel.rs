@@ -15,7 +15,7 @@
 //!                    end of file           the program is being executed
 //! ```
 //! Instead of any of its messages init may send `Failed(step, call, errno)`, and after it some words: the end of
-//! what a hook printed, or the program that could not be executed. End of file before `Created` means that init
+//! what a hook printed, or the program that could not be executed and its interpreter, with a NUL between. End of file before `Created` means that init
 //! died; end of file before `Go(Created)` tells init that the runtime did, and it ends.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -90,11 +90,12 @@ impl Error {
     pub(crate) fn program(process: &Process, broken: &Broken) -> Error {
         let stop = broken.failure.stop;
         let name = process.args.first().map_or("", |arg| arg.as_str());
-        // Where it was found, if it had to be looked for.
-        let found = match &broken.because {
-            Because::Said(path) if path != name => format!(" ({path})"),
-            _ => String::new(),
+        let (path, interpreter) = match &broken.because {
+            Because::Program { path, interpreter } => (path.as_str(), interpreter.as_str()),
+            _ => (name, ""),
         };
+        // Where it was found, if it had to be looked for.
+        let found = if path == name { String::new() } else { format!(" ({path})") };
         let kind = match stop.errno {
             libc::ENOENT | libc::ENOTDIR => ErrorKind::ProgramMissing,
             _ => ErrorKind::ProgramUnusable,
@@ -105,10 +106,8 @@ impl Error {
                 format!("exec: {name:?}: executable file not found in $PATH")
             }
             // The file is there, so it is its interpreter that is not.
-            (ErrorKind::ProgramMissing, Call::Execve) => {
-                format!(
-                    "exec: {name:?}{found}: {stop}\nhint: its interpreter, in the first line or the ELF header, does not exist"
-                )
+            (ErrorKind::ProgramMissing, Call::Execve) if !interpreter.is_empty() => {
+                format!("exec: {name:?}{found}: {stop}\nhint: its interpreter {interpreter}, or what that one needs, does not exist")
             }
             _ => format!("exec: {name:?}{found}: {stop}"),
         };

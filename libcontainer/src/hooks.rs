@@ -58,19 +58,25 @@ impl LastWords {
         Ok(())
     }
 
-    /// As text for a message. The words may be an image's, so nothing in them may steer a terminal. Allocates.
+    /// As text for a message. Allocates.
     #[must_use]
     pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        for c in String::from_utf8_lossy(self.as_bytes()).trim_end().chars() {
-            match c {
-                '\n' | '\t' => text.push(c),
-                c if c.is_control() => text.extend(c.escape_default()),
-                c => text.push(c),
-            }
-        }
-        text
+        readable(self.as_bytes())
     }
+}
+
+/// Bytes as text for a message: they may be an image's, so nothing in them may steer a terminal. Allocates.
+#[must_use]
+pub(crate) fn readable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(bytes).trim_end().chars() {
+        match c {
+            '\n' | '\t' => text.push(c),
+            c if c.is_control() => text.extend(c.escape_default()),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 /// Where hooks print, if not to us: files that annotations of the config name.

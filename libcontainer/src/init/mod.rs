@@ -4,6 +4,7 @@
 //! of a caller who may have had others, and whatever they were holding stays held. Everything was made before.
 
 mod enter;
+mod interpreter;
 mod process;
 mod rootfs;
 

@@ -121,9 +121,17 @@ pub(super) fn execute(
     }
     let home = CStr::from_bytes_until_nul(program.home.as_slice()).ok().filter(|home| !home.is_empty());
     let file = program.process.programs.get(program.found).map_or(c"", |file| file.as_c_str());
+    let stop = process::exec(file, &program.args, &mut program.env, home);
     words.clear();
     words.add(file.to_bytes());
-    Failure { step: Step::Exec, stop: process::exec(file, &program.args, &mut program.env, home) }
+    if stop.is(Errno::ENOENT) {
+        // The file was there a moment ago: what it wants to be run by may not be.
+        super::interpreter::find(file, |name| {
+            words.add(b"\0");
+            words.add(name);
+        });
+    }
+    Failure { step: Step::Exec, stop }
 }
 
 fn run_start_hooks(build: &mut Build<'_>, words: &mut LastWords, fault: Fault) -> Result<(), Failure> {

@@ -66,8 +66,10 @@ pub(crate) struct Broken {
 pub(crate) enum Because {
     /// Nothing.
     Unknown,
-    /// The end of what a hook printed, or the program that could not be executed.
+    /// The end of what a hook printed.
     Said(String),
+    /// The program that could not be executed, where it was found, and the interpreter that it names.
+    Program { path: String, interpreter: String },
     /// The container's memory limit was hit: the limit and the most that was used.
     OutOfMemory(String, String),
 }
@@ -78,10 +80,16 @@ impl Broken {
         let mut words = LastWords::default();
         // Without them the failure is what is known.
         let _silence = words.fill(|room| channel.receive_words(room));
-        match words.as_bytes() {
-            [] => failure.into(),
-            _ => Broken { failure, because: Because::Said(words.text()) },
-        }
+        let because = match (failure.step, words.as_bytes()) {
+            (_, []) => Because::Unknown,
+            (Step::Exec, bytes) => {
+                let mut parts = bytes.split(|byte| *byte == 0).map(hooks::readable);
+                let mut part = || parts.next().unwrap_or_default();
+                Because::Program { path: part(), interpreter: part() }
+            }
+            (_, bytes) => Because::Said(hooks::readable(bytes)),
+        };
+        Broken { failure, because }
     }
 }
 
