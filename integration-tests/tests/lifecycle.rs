@@ -274,46 +274,6 @@ fn make_executable(path: &Path) {
 }
 
 #[test]
-fn l20_after_a_killed_create_delete_by_force_converges_and_the_id_is_free() {
-    let runtime = runtime();
-    let place = tempfile::tempdir().unwrap();
-    let reached = place.path().join("state");
-    // The hook tells the state, whose pid is init's, and hangs.
-    let script = format!("cat > {0}.new; mv {0}.new {0}; exec sleep 1000", reached.display());
-    let bundle = Bundle::new()
-        .set("/hooks/createRuntime", json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]))
-        .build()
-        .unwrap();
-    let id = runtime.fresh_id();
-    let mut command = runtime.command(["create", "--bundle"]);
-    command.arg(bundle.path()).arg(&id);
-    let mut create =
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    let text = for_file(&reached, deadline(), |text| text.ends_with('}')).unwrap();
-    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(told["status"], "creating");
-    assert_eq!(runtime.state(&id).unwrap().status, "creating", "l19");
-    let init = Pidfd::open(i32::try_from(told["pid"].as_i64().unwrap()).unwrap()).unwrap();
-    create.kill().unwrap();
-    create.wait().unwrap();
-    // Nobody has to do anything for init to end.
-    assert!(init.wait(deadline()).unwrap(), "init outlives the runtime that was creating it");
-    assert_eq!(runtime.state(&id).unwrap().status, "stopped");
-    runtime.call(["delete", "--force", &id]).unwrap().success().unwrap();
-    nothing_left(&runtime, &id);
-    // The hook is nobody's now but ours: we are the subreaper.
-    let children = fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id())).unwrap();
-    for pid in children.split_whitespace().map(|pid| pid.parse::<i32>().unwrap()) {
-        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if line == "sleep\x001000\x00" {
-            Pidfd::open(pid).unwrap().send(Signal::SIGKILL).unwrap();
-        }
-    }
-    let again = runtime.create_as(&id, &waiting()).unwrap();
-    assert_eq!(again.state().unwrap().status, "created");
-}
-
-#[test]
 fn l15_delete_removes_only_the_cgroups_that_create_made() {
     let runtime = runtime();
     let (id, above) = (runtime.fresh_id(), runtime.fresh_id());

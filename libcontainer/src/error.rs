@@ -107,7 +107,9 @@ impl Error {
             }
             // The file is there, so it is its interpreter that is not.
             (ErrorKind::ProgramMissing, Call::Execve) if !interpreter.is_empty() => {
-                format!("exec: {name:?}{found}: {stop}\nhint: its interpreter {interpreter}, or what that one needs, does not exist")
+                format!(
+                    "exec: {name:?}{found}: {stop}\nhint: its interpreter {interpreter}, or what that one needs, does not exist"
+                )
             }
             _ => format!("exec: {name:?}{found}: {stop}"),
         };

@@ -284,6 +284,12 @@ impl Entry {
         self.lock(DIRECTORY, FlockArg::LockSharedNonblock).is_err()
     }
 
+    /// The runtime that took the id died before it wrote the record, so nothing else was made.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        !self.is_being_created() && !self.path.join(RECORD).exists()
+    }
+
     /// Writes the record, whole or not at all.
     ///
     /// # Errors

@@ -133,12 +133,16 @@ fn kill(store: &Store, global: &Global, args: &Kill) -> Result<i32, Failure> {
 fn delete(store: &Store, global: &Global, args: &Delete) -> Result<i32, Failure> {
     let container = match Container::open(store, &args.id) {
         Err(error) if args.force && error.kind() == ErrorKind::Missing => return Ok(0),
-        Err(_) if args.force => {
+        Err(error) => {
+            let entry = store.open(&args.id).map_err(Error::from)?;
+            if !args.force && !entry.is_abandoned() {
+                return Err(error.into());
+            }
             // The record cannot be read, so nothing is known of the container but its directory.
-            store.open(&args.id).and_then(|entry| entry.remove()).map_err(Error::from)?;
+            entry.remove().map_err(Error::from)?;
             return Ok(0);
         }
-        other => other?,
+        Ok(container) => container,
     };
     if global.strict && !args.force {
         container.delete_stopped()?
