@@ -172,38 +172,6 @@ fn k36_k37_kill_takes_every_spelling_of_a_signal_and_term_without_one() {
 }
 
 #[test]
-fn features_is_a_document_with_what_the_specification_requires() {
-    let finished = bare(&["features"]);
-    assert!(finished.status.success() && finished.stderr.is_empty());
-    let features: Value = serde_json::from_slice(&finished.stdout).unwrap();
-    assert_eq!(features["ociVersionMin"], "1.0.0");
-    assert!(features["ociVersionMax"].as_str().unwrap().starts_with("1."));
-    let has = |pointer: &str, wanted: &[&str]| {
-        let list: Vec<&str> = features
-            .pointer(pointer)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        for name in wanted {
-            assert!(list.contains(name), "{pointer} has no {name}");
-        }
-    };
-    has(
-        "/hooks",
-        &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
-    );
-    has("/mountOptions", &["ro", "rro", "rbind", "nosuid", "strictatime", "rslave", "idmap"]);
-    has("/linux/namespaces", &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]);
-    has("/linux/capabilities", &["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_BPF"]);
-    has("/linux/seccomp/actions", &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"]);
-    has("/linux/seccomp/archs", &["SCMP_ARCH_X86_64"]);
-    assert_eq!(features["linux"]["cgroup"]["v1"], true);
-    assert_eq!(features["linux"]["seccomp"]["enabled"], true);
-}
-
-#[test]
 fn k10_the_version_has_the_lines_that_docker_looks_for() {
     for flag in ["--version", "-v"] {
         let finished = bare(&[flag]);

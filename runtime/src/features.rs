@@ -38,6 +38,8 @@ pub(crate) fn document() -> Value {
             "netDevices": { "enabled": false },
         },
         "annotations": {
+            "ketch.version": env!("CARGO_PKG_VERSION"),
+            "ketch.commit": env!("KETCH_COMMIT"),
             "io.github.seccomp.libseccomp.version": libseccomp_version(),
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
