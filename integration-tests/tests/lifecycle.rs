@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use integration_tests::{create, deadline, nothing_left, refused, runtime, waiting};
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::signal::Signal;
 use serde_json::json;
-use spec_conformance::wait::{Pidfd, for_file};
+use spec_conformance::wait::Pidfd;
 use spec_conformance::{Bundle, Error, Exit, Finished, Report};
 
 #[test]
@@ -19,9 +18,13 @@ fn l07_l02_l13_a_container_is_created_then_runs_then_is_stopped_then_gone() {
     let state = container.state().unwrap();
     assert_eq!((state.status.as_str(), state.pid), ("created", Some(container.pid())));
     assert_eq!((state.id.as_str(), state.bundle.as_path()), (container.id(), bundle.path()));
+    assert_eq!((state.oci_version.as_str(), state.annotations), ("1.2.0", None));
     assert_eq!(container.stdout().unwrap(), "", "the program ran before start");
     container.start().unwrap().success().unwrap();
     container.wait_for_stdout("ready").unwrap();
+    assert_eq!(container.state().unwrap().status, "running");
+    // A signal that does not end it leaves it what it is.
+    container.kill("USR1").unwrap().success().unwrap();
     assert_eq!(container.state().unwrap().status, "running");
     container.kill("TERM").unwrap().success().unwrap();
     // Not reaped yet, and reaped: both are stopped.
@@ -48,6 +51,19 @@ fn e06_l08_a_second_start_is_refused_and_changes_nothing() {
     container.kill("KILL").unwrap().success().unwrap();
     assert_eq!(container.wait().unwrap(), Exit::Signal(9));
     refused(&container.start().unwrap(), "cannot start a container that has stopped");
+}
+
+#[test]
+fn t06_a_document_without_mounts_runs() {
+    let runtime = runtime();
+    let bundle = Bundle::new()
+        .args(["/bin/probe", "exit", "0"])
+        .remove("/mounts")
+        .remove("/linux/maskedPaths")
+        .remove("/linux/readonlyPaths")
+        .build()
+        .unwrap();
+    runtime.run(&bundle).unwrap().success().unwrap();
 }
 
 #[test]

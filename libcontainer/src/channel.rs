@@ -14,9 +14,10 @@
 //!                <-- Reached(Start)        nothing is left to do but the exec
 //!                    end of file           the program is being executed
 //! ```
-//! Instead of any of its messages init may send `Failed(step, call, errno)`, and after it some words: the end of
-//! what a hook printed, or the program that could not be executed and its interpreter, with a NUL between. End of file before `Created` means that init
-//! died; end of file before `Go(Created)` tells init that the runtime did, and it ends.
+//! Instead of any of its messages init may send `Failed(step, call, errno)`, with words behind the frame: the end of
+//! what a hook printed, or the program that could not be executed and its interpreter, with a NUL between. End of
+//! file before `Created` means that init died; end of file before `Go(Created)` tells init that the runtime did,
+//! and it ends.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -86,6 +87,8 @@ const GO: u32 = 2;
 const FORKED: u32 = 3;
 const FAILED: u32 = 4;
 const FRAME: usize = 16;
+/// How many bytes of words a failure may come with.
+const WORDS: usize = 4096;
 
 impl Message {
     fn encode(self) -> [u8; FRAME] {
@@ -183,20 +186,35 @@ impl Channel {
         }
     }
 
-    /// Sends words after a failure.
+    /// Sends a failure, and the first 4096 bytes of what else there is to say, in one message: somebody else may be
+    /// sending too.
     ///
     /// # Errors
     /// EPIPE if the other side is gone.
-    pub(crate) fn send_words(&self, words: &[u8]) -> Result<(), Stop> {
-        socket::send(self.fd(), words)
+    pub(crate) fn send_failure(&self, failure: Failure, words: &[u8]) -> Result<(), Stop> {
+        let mut message = [0; FRAME + WORDS];
+        let len = words.len().min(WORDS);
+        message[..FRAME].copy_from_slice(&Message::Failed(failure).encode());
+        message[FRAME..FRAME + len].copy_from_slice(&words[..len]);
+        socket::send(self.fd(), &message[..FRAME + len])
     }
 
-    /// Receives the words after a failure; their length, 0 if there are none.
+    /// Receives one message, and the words that a failure may come with; `None` if the other side is gone.
     ///
     /// # Errors
-    /// Those of recv(2).
-    pub(crate) fn receive_words(&self, room: &mut [u8]) -> Result<usize, Stop> {
-        socket::receive(self.fd(), room)
+    /// EBADMSG for something that is no message.
+    pub(crate) fn receive_words(&self) -> Result<Option<(Message, Vec<u8>)>, Stop> {
+        let mut message = [0; FRAME + WORDS];
+        let len = socket::receive(self.fd(), &mut message)?;
+        let Some((frame, words)) = message[..len].split_first_chunk::<FRAME>() else {
+            return if len == 0 { Ok(None) } else { Err(Stop::new(Call::Recv, Errno::EBADMSG)) };
+        };
+        match Message::decode(*frame) {
+            Some(message) if words.is_empty() || matches!(message, Message::Failed(_)) => {
+                Ok(Some((message, words.to_vec())))
+            }
+            _ => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
+        }
     }
 
     /// Waits for permission to go on past `milestone`.
@@ -239,17 +257,20 @@ mod tests {
     }
 
     #[test]
-    fn words_may_follow_a_failure_and_end_with_the_sender() {
-        let failure =
-            Message::Failed(Failure { step: Step::Exec, stop: Stop::new(Call::Execve, Errno::ENOEXEC) });
+    fn a_failure_and_its_words_are_one_message() {
+        let failure = Failure { step: Step::Exec, stop: Stop::new(Call::Execve, Errno::ENOEXEC) };
         let (ours, theirs) = Channel::pair().unwrap();
-        theirs.send(failure).unwrap();
-        theirs.send_words(b"/bin/x").unwrap();
+        theirs.send_failure(failure, b"/bin/x").unwrap();
+        theirs.send(Message::Forked(7)).unwrap();
+        theirs.send_failure(failure, &[b'x'; 2 * WORDS]).unwrap();
+        theirs.send_failure(failure, b"not asked for").unwrap();
         drop(theirs);
-        assert_eq!(ours.receive(), Ok(Some(failure)));
-        let mut room = [0; 16];
-        assert_eq!((ours.receive_words(&mut room), &room[..6]), (Ok(6), &b"/bin/x"[..]));
-        assert_eq!(ours.receive_words(&mut room), Ok(0));
+        let failed = Message::Failed(failure);
+        assert_eq!(ours.receive_words(), Ok(Some((failed, b"/bin/x".to_vec()))));
+        assert_eq!(ours.receive_words(), Ok(Some((Message::Forked(7), Vec::new()))));
+        assert_eq!(ours.receive_words(), Ok(Some((failed, vec![b'x'; WORDS]))));
+        assert_eq!(ours.receive(), Ok(Some(failed)));
+        assert_eq!(ours.receive_words(), Ok(None));
     }
 
     #[test]

@@ -192,18 +192,18 @@ impl Container {
             |stop: Stop| Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id()));
         channel.send(Message::Go(Milestone::Start)).map_err(lost)?;
         let mut executes = false;
-        let mut last = channel.receive().map_err(lost)?;
-        if last == Some(Message::Reached(Milestone::Start)) {
+        let mut last = channel.receive_words().map_err(lost)?;
+        if matches!(last, Some((Message::Reached(Milestone::Start), _))) {
             executes = true;
-            last = channel.receive().map_err(lost)?;
+            last = channel.receive_words().map_err(lost)?;
         }
         match last {
             // The channel closes by itself when the program is executed.
             None if executes => self.poststart(),
             None => Err(self.wrong_state("start", Status::Stopped)),
-            Some(Message::Failed(failure)) => {
+            Some((Message::Failed(failure), words)) => {
                 // The plan is made again for its words; the config is the one that it was made from.
-                let broken = Broken::hear(failure, channel);
+                let broken = Broken::heard(failure, &words);
                 let error = Error::launch(&create::recompile(self)?, &broken);
                 if error.kind() == ErrorKind::Hook {
                     self.give_up();

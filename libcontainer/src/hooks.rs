@@ -52,12 +52,6 @@ impl LastWords {
         self.len += more.len();
     }
 
-    /// Takes over what `read` puts into the room, of which it tells the length.
-    pub(crate) fn fill<E>(&mut self, read: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<(), E> {
-        self.len = read(&mut self.bytes)?.min(LAST_WORDS);
-        Ok(())
-    }
-
     /// As text for a message. Allocates.
     #[must_use]
     pub(crate) fn text(&self) -> String {

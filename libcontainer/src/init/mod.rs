@@ -172,11 +172,7 @@ fn start(orders: &mut Orders<'_>, connection: Option<&Channel>) -> i32 {
 
 /// Tells the other side why it ends here; if that is gone too, nobody is left to know.
 fn give_up(channel: &Channel, failure: Failure, words: &LastWords) -> i32 {
-    let told = channel.send(Message::Failed(failure)).and_then(|()| match words.as_bytes() {
-        [] => Ok(()),
-        words => channel.send_words(words),
-    });
-    match told {
+    match channel.send_failure(failure, words.as_bytes()) {
         Ok(()) | Err(_) => 1,
     }
 }

@@ -52,17 +52,17 @@ impl Conversation<'_, '_> {
         }
         let mut reached = None;
         while reached != Some(Milestone::Created) || self.reforked != plan.entry.refork {
-            match launched.channel.receive().at(Step::Channel)? {
-                Some(Message::Reached(milestone)) => {
+            match launched.channel.receive_words().at(Step::Channel)? {
+                Some((Message::Reached(milestone), _)) => {
                     reached = Some(milestone);
                     self.answer(milestone, launched)?;
                 }
-                Some(Message::Forked(pid)) => {
+                Some((Message::Forked(pid), _)) => {
                     adopt(pid, &mut launched.leash)?;
                     self.reforked = true;
                 }
-                Some(Message::Failed(failure)) => return Err(Broken::hear(failure, &launched.channel)),
-                Some(Message::Go(_)) => return Err(garbled().into()),
+                Some((Message::Failed(failure), words)) => return Err(Broken::heard(failure, &words)),
+                Some((Message::Go(_), _)) => return Err(garbled().into()),
                 None => return Err(Broken::from(died())),
             }
         }
@@ -72,7 +72,7 @@ impl Conversation<'_, '_> {
     /// The process is gone: it may have said why.
     fn hear_last_words(&self, launched: &Launched<'_>) -> Result<(), Broken> {
         match launched.channel.receive() {
-            Ok(Some(Message::Failed(failure))) => Err(Broken::hear(failure, &launched.channel)),
+            Ok(Some(Message::Failed(failure))) => Err(failure.into()),
             _ => Err(died().into()),
         }
     }

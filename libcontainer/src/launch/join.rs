@@ -122,17 +122,17 @@ fn tasks(cgroups: &[(CgroupVersion, PathBuf)]) -> Vec<KernelString> {
 fn converse(channel: &Channel, leash: &mut Leash, reforked: &mut bool) -> Result<(), Broken> {
     let mut started = false;
     loop {
-        match channel.receive().at(Step::Channel)? {
-            Some(Message::Forked(pid)) => {
+        match channel.receive_words().at(Step::Channel)? {
+            Some((Message::Forked(pid), _)) => {
                 adopt(pid, leash)?;
                 *reforked = true;
             }
-            Some(Message::Reached(Milestone::Created)) => {
+            Some((Message::Reached(Milestone::Created), _)) => {
                 channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
                 channel.send(Message::Go(Milestone::Start)).at(Step::Channel)?;
             }
-            Some(Message::Reached(Milestone::Start)) => started = true,
-            Some(Message::Failed(failure)) => return Err(Broken::hear(failure, channel)),
+            Some((Message::Reached(Milestone::Start), _)) => started = true,
+            Some((Message::Failed(failure), words)) => return Err(Broken::heard(failure, &words)),
             Some(_) => return Err(garbled().into()),
             None if started => return Ok(()),
             None => return Err(died().into()),

@@ -75,19 +75,16 @@ pub(crate) enum Because {
 }
 
 impl Broken {
-    /// A failure that init has told of, with the words that it may send after it. Their end is init's own.
-    pub(crate) fn hear(failure: Failure, channel: &Channel) -> Broken {
-        let mut words = LastWords::default();
-        // Without them the failure is what is known.
-        let _silence = words.fill(|room| channel.receive_words(room));
-        let because = match (failure.step, words.as_bytes()) {
+    /// A failure that init has told of, with the words that came with it.
+    pub(crate) fn heard(failure: Failure, words: &[u8]) -> Broken {
+        let because = match (failure.step, words) {
             (_, []) => Because::Unknown,
-            (Step::Exec, bytes) => {
-                let mut parts = bytes.split(|byte| *byte == 0).map(hooks::readable);
+            (Step::Exec, words) => {
+                let mut parts = words.split(|byte| *byte == 0).map(hooks::readable);
                 let mut part = || parts.next().unwrap_or_default();
                 Because::Program { path: part(), interpreter: part() }
             }
-            (_, bytes) => Because::Said(hooks::readable(bytes)),
+            (_, words) => Because::Said(hooks::readable(words)),
         };
         Broken { failure, because }
     }
