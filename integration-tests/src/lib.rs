@@ -7,6 +7,7 @@ mod host;
 mod namespaces;
 mod rootless;
 mod stage;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ pub use host::HostState;
 pub use namespaces::Namespaces;
 pub use rootless::Rootless;
 pub use stage::Stage;
+pub use words::{create, deadline, has_ended, nothing_left, refused, text_of, waiting};
 
 /// The binary under test: what `KETCH` names, else `ketch` beside this test in the target directory.
 ///

@@ -7,7 +7,7 @@ use std::io::{Read, Seek};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use integration_tests::{ketch, runtime};
+use integration_tests::{ketch, runtime, text_of as path};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, Exit};
 
@@ -32,10 +32,6 @@ fn output(command: &mut Command) -> Output {
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]
@@ -173,38 +169,6 @@ fn k36_k37_kill_takes_every_spelling_of_a_signal_and_term_without_one() {
         let finished = runtime.call(["kill", "nobody", wrong]).unwrap();
         assert!(finished.stderr.contains("unknown signal"), "{finished:?}");
     }
-}
-
-#[test]
-fn features_is_a_document_with_what_the_specification_requires() {
-    let finished = bare(&["features"]);
-    assert!(finished.status.success() && finished.stderr.is_empty());
-    let features: Value = serde_json::from_slice(&finished.stdout).unwrap();
-    assert_eq!(features["ociVersionMin"], "1.0.0");
-    assert!(features["ociVersionMax"].as_str().unwrap().starts_with("1."));
-    let has = |pointer: &str, wanted: &[&str]| {
-        let list: Vec<&str> = features
-            .pointer(pointer)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        for name in wanted {
-            assert!(list.contains(name), "{pointer} has no {name}");
-        }
-    };
-    has(
-        "/hooks",
-        &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
-    );
-    has("/mountOptions", &["ro", "rro", "rbind", "nosuid", "strictatime", "rslave", "idmap"]);
-    has("/linux/namespaces", &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]);
-    has("/linux/capabilities", &["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_BPF"]);
-    has("/linux/seccomp/actions", &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"]);
-    has("/linux/seccomp/archs", &["SCMP_ARCH_X86_64"]);
-    assert_eq!(features["linux"]["cgroup"]["v1"], true);
-    assert_eq!(features["linux"]["seccomp"]["enabled"], true);
 }
 
 #[test]

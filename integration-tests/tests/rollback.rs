@@ -26,7 +26,7 @@ mod kind {
     pub(crate) const AWAIT_START: u32 = 49;
     pub(crate) const FIND_PROGRAM: u32 = 47;
     pub(crate) const EXEC: u32 = 52;
-    pub(crate) const LAST: u32 = 57;
+    pub(crate) const LAST: u32 = 70;
 }
 
 impl Step {
@@ -261,6 +261,7 @@ fn rich() -> BundleBuilder {
     let inside = json!([{"path": "/bin/probe", "args": ["probe", "exit", "0"]}]);
     Bundle::new()
         .set("/domainname", json!("domain"))
+        .set("/annotations", json!({"run.oci.hooks.stderr": "/dev/null"}))
         .set("/process/args", json!(["/bin/probe", "exit", "0"]))
         .set("/process/oomScoreAdj", json!(500))
         .set("/process/user/umask", json!(0o27))

@@ -1,18 +1,13 @@
 //! `run` stays with its program: its status, its signals, its files, and nothing of the caller's besides.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use integration_tests::{ketch, runtime};
+use integration_tests::{ketch, runtime, text_of};
 use serde_json::json;
 use spec_conformance::wait::{Deadline, Pidfd};
 use spec_conformance::{Bundle, BundleBuilder, Exit, Finished, Runtime};
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 #[test]
 fn k33_run_in_the_foreground_ends_with_the_programs_status_and_128_plus_a_signal() {
@@ -20,7 +15,7 @@ fn k33_run_in_the_foreground_ends_with_the_programs_status_and_128_plus_a_signal
     let status = |args: &[&str]| {
         let bundle = Bundle::new().with_busybox().args(args.iter().copied()).build().unwrap();
         let id = runtime.fresh_id();
-        let exit = runtime.call(["run", "--bundle", path(bundle.path()), &id]).unwrap().exit;
+        let exit = runtime.call(["run", "--bundle", text_of(bundle.path()), &id]).unwrap().exit;
         assert_eq!(runtime.leftovers(&id), Vec::<std::path::PathBuf>::new());
         exit
     };
@@ -35,7 +30,7 @@ fn k33_a_foreground_run_passes_signals_on() {
     let runtime = runtime();
     let bundle = Bundle::new().args(["/bin/probe", "trap", "USR2"]).build().unwrap();
     let id = runtime.fresh_id();
-    let mut command = runtime.command(["run", "--bundle", path(bundle.path()), &id]);
+    let mut command = runtime.command(["run", "--bundle", text_of(bundle.path()), &id]);
     let mut run = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut said = std::io::BufReader::new(run.stdout.take().unwrap());
     let mut line = String::new();
@@ -54,7 +49,7 @@ fn k33_a_foreground_run_ends_with_137_when_its_program_is_killed() {
     let runtime = runtime();
     let bundle = Bundle::new().args(["/bin/probe", "wait"]).build().unwrap();
     let id = runtime.fresh_id();
-    let mut command = runtime.command(["run", "--bundle", path(bundle.path()), &id]);
+    let mut command = runtime.command(["run", "--bundle", text_of(bundle.path()), &id]);
     let mut run = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(run.stdout.take().unwrap()), &mut line).unwrap();
@@ -71,7 +66,7 @@ fn k30_k31_a_detached_run_returns_while_the_program_runs_and_keep_keeps_a_foregr
     );
     let id = runtime.fresh_id();
     // Not into a pipe that closes when the runtime is gone: the program writes there after that.
-    let mut command = runtime.command(["run", "--detach", "--bundle", path(waiting.path()), &id]);
+    let mut command = runtime.command(["run", "--detach", "--bundle", text_of(waiting.path()), &id]);
     let mut detached = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let process = Pidfd::open(i32::try_from(detached.id()).unwrap()).unwrap();
     assert!(process.wait(Deadline::after(Duration::from_secs(20))).unwrap(), "run --detach stays");
@@ -79,7 +74,7 @@ fn k30_k31_a_detached_run_returns_while_the_program_runs_and_keep_keeps_a_foregr
     assert_eq!(runtime.state(&id).unwrap().status, "running");
     runtime.call(["delete", "--force", &id]).unwrap().success().unwrap();
     let kept = runtime.fresh_id();
-    let finished = runtime.call(["run", "--keep", "--bundle", path(leaving.path()), &kept]).unwrap();
+    let finished = runtime.call(["run", "--keep", "--bundle", text_of(leaving.path()), &kept]).unwrap();
     assert_eq!(finished.exit, Exit::Code(3));
     assert_eq!(runtime.state(&kept).unwrap().status, "stopped");
     runtime.call(["delete", &kept]).unwrap().success().unwrap();
@@ -94,7 +89,7 @@ fn inherited_descriptors_reach_the_program_only_if_they_are_preserved() {
         let script = format!("exec 3</dev/null 4</dev/zero 7</dev/null; exec \"$@\" {flags}");
         let mut command = Command::new("sh");
         command.args(["-c", &script, "sh"]).arg(ketch()).arg("--root").arg(runtime.root());
-        command.args(["run", "--bundle", path(bundle.path()), &runtime.fresh_id()]);
+        command.args(["run", "--bundle", text_of(bundle.path()), &runtime.fresh_id()]);
         let finished: Finished = runtime.finish(with_null(command)).unwrap().success().unwrap();
         finished.report().unwrap().fds
     };
@@ -119,7 +114,7 @@ fn r50_signals_that_the_caller_ignores_or_blocks_are_default_in_the_container() 
         .arg(ketch())
         .arg("--root")
         .arg(runtime.root());
-    command.args(["run", "--bundle", path(bundle.path()), &runtime.fresh_id()]);
+    command.args(["run", "--bundle", text_of(bundle.path()), &runtime.fresh_id()]);
     let report = runtime.finish(with_null(command)).unwrap().success().unwrap().report().unwrap();
     assert_eq!(report.signals, spec_conformance::report::Signals::default());
 }

@@ -16,8 +16,10 @@
 //!                <-- Reached(Start)        nothing is left to do but the exec
 //!                    end of file           the program is being executed
 //! ```
-//! Instead of any of its messages init may send `Failed(step, call, errno)`. End of file before `Created` means
-//! that init died; end of file before `Go(Created)` tells init that the runtime did, and it ends.
+//! Instead of any of its messages init may send `Failed(step, call, errno)`, with words behind the frame: the end of
+//! what a hook printed, or the program that could not be executed and its interpreter, with a NUL between. End of
+//! file before `Created` means that init died; end of file before `Go(Created)` tells init that the runtime did,
+//! and it ends.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -95,6 +97,8 @@ const GO: u32 = 2;
 const FORKED: u32 = 3;
 const FAILED: u32 = 4;
 const FRAME: usize = 16;
+/// How many bytes of words a failure may come with.
+const WORDS: usize = 4096;
 
 impl Message {
     fn encode(self) -> [u8; FRAME] {
@@ -194,6 +198,37 @@ impl Channel {
         }
     }
 
+    /// Sends a failure, and the first 4096 bytes of what else there is to say, in one message: somebody else may be
+    /// sending too.
+    ///
+    /// # Errors
+    /// EPIPE if the other side is gone.
+    pub(crate) fn send_failure(&self, failure: Failure, words: &[u8]) -> Result<(), Stop> {
+        let mut message = [0; FRAME + WORDS];
+        let len = words.len().min(WORDS);
+        message[..FRAME].copy_from_slice(&Message::Failed(failure).encode());
+        message[FRAME..FRAME + len].copy_from_slice(&words[..len]);
+        socket::send(self.fd(), &message[..FRAME + len])
+    }
+
+    /// Receives one message, and the words that a failure may come with; `None` if the other side is gone.
+    ///
+    /// # Errors
+    /// EBADMSG for something that is no message.
+    pub(crate) fn receive_words(&self) -> Result<Option<(Message, Vec<u8>)>, Stop> {
+        let mut message = [0; FRAME + WORDS];
+        let len = socket::receive(self.fd(), &mut message)?;
+        let Some((frame, words)) = message[..len].split_first_chunk::<FRAME>() else {
+            return if len == 0 { Ok(None) } else { Err(Stop::new(Call::Recv, Errno::EBADMSG)) };
+        };
+        match Message::decode(*frame) {
+            Some(message) if words.is_empty() || matches!(message, Message::Failed(_)) => {
+                Ok(Some((message, words.to_vec())))
+            }
+            _ => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
+        }
+    }
+
     /// Waits for permission to go on past `milestone`.
     ///
     /// # Errors
@@ -276,6 +311,23 @@ mod tests {
         drop(ours);
         let mut sources = [const { None }; socket::DESCRIPTORS_MAX];
         assert!(theirs.fetch_sources(&mut sources).is_err());
+    }
+
+    #[test]
+    fn a_failure_and_its_words_are_one_message() {
+        let failure = Failure { step: Step::Exec, stop: Stop::new(Call::Execve, Errno::ENOEXEC) };
+        let (ours, theirs) = Channel::pair().unwrap();
+        theirs.send_failure(failure, b"/bin/x").unwrap();
+        theirs.send(Message::Forked(7)).unwrap();
+        theirs.send_failure(failure, &[b'x'; 2 * WORDS]).unwrap();
+        theirs.send_failure(failure, b"not asked for").unwrap();
+        drop(theirs);
+        let failed = Message::Failed(failure);
+        assert_eq!(ours.receive_words(), Ok(Some((failed, b"/bin/x".to_vec()))));
+        assert_eq!(ours.receive_words(), Ok(Some((Message::Forked(7), Vec::new()))));
+        assert_eq!(ours.receive_words(), Ok(Some((failed, vec![b'x'; WORDS]))));
+        assert_eq!(ours.receive(), Ok(Some(failed)));
+        assert_eq!(ours.receive_words(), Ok(None));
     }
 
     #[test]

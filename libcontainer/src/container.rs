@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::channel::{Channel, Message, Milestone};
 use crate::error::{Error, ErrorKind};
-use crate::hooks::{self, StateText};
+use crate::hooks::{self, Stage, StateText, Streams};
 use crate::host;
-use crate::launch::cgroup;
+use crate::launch::{Broken, cgroup};
 use crate::plan::document;
 use crate::plan::hooks::Hook;
 use crate::state::{Entry, Identity, Record, START, Store};
@@ -192,18 +192,19 @@ impl Container {
             |stop: Stop| Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id()));
         channel.send(Message::Go(Milestone::Start)).map_err(lost)?;
         let mut executes = false;
-        let mut last = channel.receive().map_err(lost)?;
-        if last == Some(Message::Reached(Milestone::Start)) {
+        let mut last = channel.receive_words().map_err(lost)?;
+        if matches!(last, Some((Message::Reached(Milestone::Start), _))) {
             executes = true;
-            last = channel.receive().map_err(lost)?;
+            last = channel.receive_words().map_err(lost)?;
         }
         match last {
             // The channel closes by itself when the program is executed.
             None if executes => self.poststart(),
             None => Err(self.wrong_state("start", Status::Stopped)),
-            Some(Message::Failed(failure)) => {
+            Some((Message::Failed(failure), words)) => {
                 // The plan is made again for its words; the config is the one that it was made from.
-                let error = Error::launch(&create::recompile(self)?, &failure.into());
+                let broken = Broken::heard(failure, &words);
+                let error = Error::launch(&create::recompile(self)?, &broken);
                 if error.kind() == ErrorKind::Hook {
                     self.give_up();
                 }
@@ -216,7 +217,7 @@ impl Container {
     fn poststart(&self) -> Result<(), Error> {
         run_hooks(&self.record, &self.record.poststart, Status::Running).map_err(|failed| {
             self.give_up();
-            Error::hook("poststart", &failed)
+            Error::hook("poststart", &self.record.poststart, &failed)
         })
     }
 
@@ -283,16 +284,28 @@ impl Container {
     pub fn delete(self, force: bool) -> Result<(), Error> {
         let status = self.status();
         if !force && !matches!(status, Status::Stopped | Status::Created) {
-            let word = status.word();
-            return Err(Error::new(
-                ErrorKind::State,
-                format!(
-                    "cannot delete container {} that is not stopped: {word}; kill it, or use --force",
-                    self.id()
-                ),
-            ));
+            return Err(self.not_stopped(status));
         }
         self.destroy()
+    }
+
+    /// As [`Container::delete`] without force, of a container that is stopped and in no other state. Spec:
+    /// runtime.md#delete.
+    ///
+    /// # Errors
+    /// The container is not stopped.
+    pub fn delete_stopped(self) -> Result<(), Error> {
+        match self.status() {
+            Status::Stopped => self.destroy(),
+            status => Err(self.not_stopped(status)),
+        }
+    }
+
+    fn not_stopped(&self, status: Status) -> Error {
+        let (id, word) = (self.id(), status.word());
+        let says =
+            format!("cannot delete container {id} that is not stopped: {word}; kill it, or use --force");
+        Error::new(ErrorKind::State, says)
     }
 
     fn destroy(&self) -> Result<(), Error> {
@@ -383,18 +396,21 @@ fn run_hooks(record: &Record, hooks: &[Hook], status: Status) -> Result<(), hook
         return Ok(());
     }
     let state = State::of(record, status);
-    let directory = create::open_directory(&record.bundle);
-    let directory = directory.map_err(|stop| hooks::Failed { index: 0, stop, output: String::new() })?;
-    hooks::run_all(hooks, directory.as_fd(), &state_text(&state), state.pid)
+    let unready = |stop| hooks::Failed { index: 0, stop, output: String::new() };
+    let directory = create::open_directory(&record.bundle).map_err(unready)?;
+    let streams = Streams::open(&record.hook_output).map_err(unready)?;
+    let (text, pid) = (state_text(&state), state.pid);
+    let stage = Stage { directory: directory.as_fd(), state: &text, pid, streams: &streams };
+    hooks::run_all(hooks, stage)
 }
 
 /// Runs the hooks for a container that is gone: each failure is a warning, and the others still run. Spec:
 /// runtime.md#lifecycle.
 fn run_poststop(record: &Record) {
-    for hook in &record.poststop {
+    for (i, hook) in record.poststop.iter().enumerate() {
         if let Err(failed) = run_hooks(record, std::slice::from_ref(hook), Status::Stopped) {
-            let (id, stop) = (&record.id, failed.stop);
-            tracing::warn!(id, hook = %hook.path, %stop, output = failed.output, "poststop hook failed");
+            let (id, path, stop) = (&record.id, &hook.path, failed.stop);
+            tracing::warn!(id, output = failed.output, "poststop hook {i} ({path}): {stop}");
         }
     }
 }

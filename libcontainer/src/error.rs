@@ -9,6 +9,7 @@ use crate::hooks::Failed;
 use crate::launch::cgroup::Busy;
 use crate::launch::{Because, Broken};
 use crate::plan::Plan;
+use crate::plan::hooks::Hook;
 use crate::plan::invalid::Invalid;
 use crate::plan::mounts::Mount;
 use crate::plan::process::Process;
@@ -62,7 +63,7 @@ impl Error {
     pub(crate) fn launch(plan: &Plan, broken: &Broken) -> Error {
         let failure = broken.failure;
         if let (Step::FindProgram | Step::Exec, Some(process)) = (failure.step, &plan.process) {
-            return Error::program(process, failure.stop);
+            return Error::program(process, broken);
         }
         let mut error = Error::step(plan.describe(failure.step), broken);
         if let (Step::Mount(i), libc::EINVAL) = (failure.step, failure.stop.errno) {
@@ -96,8 +97,15 @@ impl Error {
     }
 
     /// A program that cannot be executed, in the words that clients look for.
-    pub(crate) fn program(process: &Process, stop: Stop) -> Error {
+    pub(crate) fn program(process: &Process, broken: &Broken) -> Error {
+        let stop = broken.failure.stop;
         let name = process.args.first().map_or("", |arg| arg.as_str());
+        let (path, interpreter) = match &broken.because {
+            Because::Program { path, interpreter } => (path.as_str(), interpreter.as_str()),
+            _ => (name, ""),
+        };
+        // Where it was found, if it had to be looked for.
+        let found = if path == name { String::new() } else { format!(" ({path})") };
         let kind = match stop.errno {
             libc::ENOENT | libc::ENOTDIR => ErrorKind::ProgramMissing,
             _ => ErrorKind::ProgramUnusable,
@@ -108,20 +116,22 @@ impl Error {
                 format!("exec: {name:?}: executable file not found in $PATH")
             }
             // The file is there, so it is its interpreter that is not.
-            (ErrorKind::ProgramMissing, Call::Execve) => {
+            (ErrorKind::ProgramMissing, Call::Execve) if !interpreter.is_empty() => {
                 format!(
-                    "exec {name:?}: {stop}\nhint: its interpreter, in the first line or the ELF header, does not exist"
+                    "exec: {name:?}{found}: {stop}\nhint: its interpreter {interpreter}, or what that one needs, does not exist"
                 )
             }
-            _ => format!("exec: {name:?}: {stop}"),
+            _ => format!("exec: {name:?}{found}: {stop}"),
         };
         Error { kind, message }
     }
 
-    pub(crate) fn hook(kind: &str, failed: &Failed) -> Error {
+    pub(crate) fn hook(kind: &str, hooks: &[Hook], failed: &Failed) -> Error {
+        let (i, stop) = (failed.index, failed.stop);
+        let path = hooks.get(usize::from(i)).map_or("?", |hook| hook.path.as_str());
         let printed =
             if failed.output.is_empty() { String::new() } else { format!("; it printed: {}", failed.output) };
-        Error::new(ErrorKind::Hook, format!("{kind} hook {}: {}{printed}", failed.index, failed.stop))
+        Error::new(ErrorKind::Hook, format!("{kind} hook {i} ({path}): {stop}{printed}"))
     }
 }
 
@@ -150,6 +160,7 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::CgroupWrite(_), libc::EBUSY) => "the limit is below current usage",
         (Step::CgroupWrite(_), libc::ENOENT) => "the controller is not enabled in the cgroup above",
         (Step::CgroupWrite(_), libc::EINVAL) => "the kernel does not take this value",
+        (Step::HookOutput, libc::ENXIO) => "nobody reads this fifo",
         (Step::Join(_), libc::EINVAL) => "the file is not a namespace of this type",
         (Step::MapMount(_), libc::EINVAL) => "the file system or this kernel cannot map ids of a mount",
         (Step::Mount(_), libc::ENOSYS) if stop.call == Call::MountSetattr => {

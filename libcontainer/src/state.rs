@@ -16,7 +16,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::facts::CgroupVersion;
-use crate::plan::hooks::Hook;
+use crate::plan::hooks::{Hook, OutputFiles};
 
 const RECORD: &str = "record.json";
 const RECORD_NEW: &str = "record.new";
@@ -62,6 +62,9 @@ pub struct Record {
     /// Hooks to run when it has been deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<Hook>,
+    /// Where these hooks print.
+    #[serde(default, skip_serializing_if = "OutputFiles::is_empty")]
+    pub hook_output: OutputFiles,
 }
 
 /// The form of [`Record`] that this version writes.
@@ -279,6 +282,12 @@ impl Entry {
     #[must_use]
     pub fn is_being_created(&self) -> bool {
         self.lock(DIRECTORY, FlockArg::LockSharedNonblock).is_err()
+    }
+
+    /// The runtime that took the id died before it wrote the record, so nothing else was made.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        !self.is_being_created() && !self.path.join(RECORD).exists()
     }
 
     /// Writes the record, whole or not at all.

@@ -140,6 +140,7 @@ fn live(name: &str, config: &Value) {
     let unique = place.path().file_name().unwrap().to_str().unwrap();
     let options = |kind: &str| Options { console: console(), ..Options::new(format!("{kind}{unique}")) };
 
+    fail(name, &place.path().join("failing"), config, &options);
     let created =
         libcontainer::create(&store, &bundle, &options("created")).unwrap_or_else(|e| panic!("{name}: {e}"));
     let pid = created.state().pid;
@@ -154,6 +155,23 @@ fn live(name: &str, config: &Value) {
     running.signal(libc::SIGKILL).unwrap();
     assert_eq!(running.wait(), Ok(Exit::Signal(libc::SIGKILL)), "{name}");
     container.delete(true).unwrap();
+}
+
+/// Fails at a hook, which prints, and at the program, whose interpreter is missing: both are told without the heap.
+fn fail(name: &str, place: &Path, config: &Value, options: &dyn Fn(&str) -> Options) {
+    let store = Store::new(place.join("store"));
+    let mut noisy = config.clone();
+    noisy["hooks"]["startContainer"][1]["args"] = json!(["ls", "/absent"]);
+    let mut lost = config.clone();
+    lost["process"]["args"] = json!(["/bin/script"]);
+    for (config, words) in [(noisy, "ls: /absent: No such file"), (lost, "its interpreter /absent/sh")] {
+        fs::create_dir(place).unwrap();
+        let bundle = bundle(place, &config);
+        let error =
+            libcontainer::run(&store, &bundle, &options("failing")).map(drop).unwrap_err().to_string();
+        assert!(error.contains(words), "{name}: {error}");
+        fs::remove_dir_all(place).unwrap();
+    }
 }
 
 fn execute(container: &Container, console: &dyn Fn() -> Option<std::os::fd::OwnedFd>) {
@@ -176,6 +194,8 @@ fn bundle(place: &Path, config: &Value) -> Bundle {
     for applet in ["sleep", "true"] {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
+    fs::write(root.join("bin/script"), "#!/absent/sh\n").unwrap();
+    fs::set_permissions(root.join("bin/script"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
     if config["linux"].get("uidMappings").is_some() {
         for path in ["", "bin", "etc", "proc", "sys", "dev"] {
@@ -204,7 +224,7 @@ fn configs() -> Vec<(&'static str, Value)> {
 
 fn rich() -> Value {
     let hooks = json!([{"path": "/bin/true", "args": ["true"], "env": ["A=b"]}, {"path": "/bin/true"}]);
-    let inside = json!([{"path": "/bin/busybox", "args": ["true"]}]);
+    let inside = json!([{"path": "/bin/busybox", "args": ["true"]}, {"path": "/bin/busybox", "args": ["echo", "words"]}]);
     json!({
         "ociVersion": "1.2.0",
         "root": {"path": "rootfs", "readonly": true},
@@ -222,7 +242,7 @@ fn rich() -> Value {
             "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0},
         },
         "hooks": {
-            "prestart": hooks, "createRuntime": hooks, "createContainer": hooks, "startContainer": inside,
+            "prestart": hooks, "createRuntime": hooks, "createContainer": inside, "startContainer": inside,
             "poststart": hooks, "poststop": hooks,
         },
         "mounts": [

@@ -37,6 +37,9 @@ pub(crate) struct Global {
     /// Let systemd make the cgroup (not supported yet: an error)
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
+    /// Refuse what is tolerated for the sake of clients and the specification forbids
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Whether this is a runtime without root's rights: true, false or auto
     #[arg(long, value_name = "WHEN", default_value = "auto", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) rootless: Rootless,

@@ -4,8 +4,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use libcontainer::bundle::Bundle;
-use libcontainer::container::{self, Container, Options};
+use libcontainer::container::{self, Container, Options, Status};
 use libcontainer::error::{Error, ErrorKind};
+use libcontainer::plan::version;
 use libcontainer::state::Store;
 
 use crate::cli::{Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
@@ -21,18 +22,18 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
         ));
     }
     match command {
-        Command::Create(args) => create(&store, &args),
-        Command::Run(args) => run_container(&store, &args),
+        Command::Create(args) => create(&store, global, &args),
+        Command::Run(args) => run_container(&store, global, &args),
         Command::Start(args) => Container::open(&store, &args.id)?.start().map(|()| 0).map_err(Failure::from),
         Command::State(args) => print_json(&Container::open(&store, &args.id)?.state()),
-        Command::Kill(args) => kill(&store, &args),
-        Command::Delete(args) => delete(&store, &args),
+        Command::Kill(args) => kill(&store, global, &args),
+        Command::Delete(args) => delete(&store, global, &args),
         Command::List(args) => listing::containers(&store, &args),
         Command::Exec(args) => exec::exec(&store, args),
         Command::Ps(args) => listing::processes(&store, &args),
         Command::Spec(args) => spec::write(&args),
         Command::Features => print_json(&features::document()),
-        Command::Plan(args) => plan(&args),
+        Command::Plan(args) => plan(global, &args),
     }
 }
 
@@ -57,14 +58,15 @@ pub(crate) fn version() -> Result<i32, Failure> {
         "ketch version {}\ncommit: {}\nspec: {}\nlibseccomp: {}\n",
         env!("CARGO_PKG_VERSION"),
         env!("KETCH_COMMIT"),
-        features::SPEC_VERSION,
+        version::NEWEST,
         features::libseccomp_version(),
     );
     print(&lines)
 }
 
-fn options(args: &Create, console: Option<OwnedFd>) -> Options {
+fn options(global: &Global, args: &Create, console: Option<OwnedFd>) -> Options {
     Options {
+        strict: global.strict,
         pivot: !args.no_pivot,
         keyring: !args.no_new_keyring,
         preserved: args.preserve_fds,
@@ -81,10 +83,10 @@ fn fault(args: &Create) -> libcontainer::fault::Fault {
     step.map_or_else(Default::default, libcontainer::fault::Fault::at)
 }
 
-fn create(store: &Store, args: &Create) -> Result<i32, Failure> {
+fn create(store: &Store, global: &Global, args: &Create) -> Result<i32, Failure> {
     let bundle = Bundle::load(&args.bundle).map_err(Error::from)?;
     let console = args.console_socket.as_deref().map(connect).transpose()?;
-    let container = container::create(store, &bundle, &options(args, console))?;
+    let container = container::create(store, &bundle, &options(global, args, console))?;
     let pid = container.state().pid;
     write_pid_file(args.pid_file.as_deref(), pid).map(|()| 0).or_else(|failure| {
         container.delete(true)?;
@@ -92,12 +94,13 @@ fn create(store: &Store, args: &Create) -> Result<i32, Failure> {
     })
 }
 
-fn run_container(store: &Store, args: &Run) -> Result<i32, Failure> {
+fn run_container(store: &Store, global: &Global, args: &Run) -> Result<i32, Failure> {
     let bundle = Bundle::load(&args.create.bundle).map_err(Error::from)?;
     let terminal = bundle.spec.process().as_ref().is_some_and(|p| p.terminal().unwrap_or(false));
     let console = args.create.console_socket.as_deref().map(connect).transpose()?;
+    let options = |console| options(global, &args.create, console);
     if args.detach {
-        let (container, program) = container::run(store, &bundle, &options(&args.create, console))?;
+        let (container, program) = container::run(store, &bundle, &options(console))?;
         return write_pid_file(args.create.pid_file.as_deref(), program.pid()).map(|()| 0).or_else(
             |failure| {
                 container.delete(true)?;
@@ -107,7 +110,7 @@ fn run_container(store: &Store, args: &Run) -> Result<i32, Failure> {
     }
     let mut foreground = foreground::Foreground::enter(terminal && console.is_none(), args.no_subreaper)?;
     let console = console.map(Ok).or_else(|| foreground.console()).transpose()?;
-    let (container, program) = container::run(store, &bundle, &options(&args.create, console))?;
+    let (container, program) = container::run(store, &bundle, &options(console))?;
     let attended = write_pid_file(args.create.pid_file.as_deref(), program.pid())
         .and_then(|()| foreground.attend(program));
     if !args.keep || attended.is_err() {
@@ -116,31 +119,42 @@ fn run_container(store: &Store, args: &Run) -> Result<i32, Failure> {
     attended
 }
 
-fn kill(store: &Store, args: &Kill) -> Result<i32, Failure> {
+fn kill(store: &Store, global: &Global, args: &Kill) -> Result<i32, Failure> {
     let signal = signals::number(&args.signal).ok_or_else(|| {
         Failure::new(format!("unknown signal {:?}: give a name such as TERM, or a number", args.signal))
     })?;
-    Container::open(store, &args.id)?.kill(signal, args.all)?;
+    let container = Container::open(store, &args.id)?;
+    // Clients signal what a stopped container has left behind; the specification knows no such thing.
+    let all = args.all && !(global.strict && container.status() == Status::Stopped);
+    container.kill(signal, all)?;
     Ok(0)
 }
 
-fn delete(store: &Store, args: &Delete) -> Result<i32, Failure> {
+fn delete(store: &Store, global: &Global, args: &Delete) -> Result<i32, Failure> {
     let container = match Container::open(store, &args.id) {
         Err(error) if args.force && error.kind() == ErrorKind::Missing => return Ok(0),
-        Err(_) if args.force => {
+        Err(error) => {
+            let entry = store.open(&args.id).map_err(Error::from)?;
+            if !args.force && !entry.is_abandoned() {
+                return Err(error.into());
+            }
             // The record cannot be read, so nothing is known of the container but its directory.
-            store.open(&args.id).and_then(|entry| entry.remove()).map_err(Error::from)?;
+            entry.remove().map_err(Error::from)?;
             return Ok(0);
         }
-        other => other?,
+        Ok(container) => container,
     };
-    container.delete(args.force)?;
+    if global.strict && !args.force {
+        container.delete_stopped()?
+    } else {
+        container.delete(args.force)?
+    }
     Ok(0)
 }
 
-fn plan(args: &PlanArgs) -> Result<i32, Failure> {
+fn plan(global: &Global, args: &PlanArgs) -> Result<i32, Failure> {
     let bundle = Bundle::load(&args.bundle).map_err(Error::from)?;
-    let plan = container::compile(&bundle, &Options::new(&args.id))?;
+    let plan = container::compile(&bundle, &Options { strict: global.strict, ..Options::new(&args.id) })?;
     if args.steps {
         let lines =
             plan.steps().into_iter().map(|step| format!("{:8} {}\n", step.code(), plan.describe(step)));

@@ -1,11 +1,8 @@
 //! `features`: what this runtime supports, from the tables that it works by. Spec: features.md.
 
 use libcontainer::plan::namespaces::NAMESPACES;
-use libcontainer::plan::{capability, hooks, options, schedule, seccomp};
+use libcontainer::plan::{capability, hooks, options, schedule, seccomp, version};
 use serde_json::{Value, json};
-
-/// The version of the specification that is supported in full words: `ociVersionMax`.
-pub(crate) const SPEC_VERSION: &str = "1.3.0";
 
 /// The version of the library that compiles filters.
 pub(crate) fn libseccomp_version() -> String {
@@ -17,8 +14,8 @@ pub(crate) fn document() -> Value {
     let mut namespaces: Vec<&str> = NAMESPACES.iter().map(|row| row.1).collect();
     namespaces.sort_unstable();
     json!({
-        "ociVersionMin": "1.0.0",
-        "ociVersionMax": SPEC_VERSION,
+        "ociVersionMin": version::OLDEST,
+        "ociVersionMax": version::NEWEST,
         "hooks": hooks::KINDS,
         "mountOptions": options::names(),
         "linux": {
@@ -41,9 +38,11 @@ pub(crate) fn document() -> Value {
             "netDevices": { "enabled": false },
         },
         "annotations": {
+            "ketch.version": env!("CARGO_PKG_VERSION"),
+            "ketch.commit": env!("KETCH_COMMIT"),
             "io.github.seccomp.libseccomp.version": libseccomp_version(),
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": hooks::OUTPUT_ANNOTATIONS,
     })
 }

@@ -60,12 +60,22 @@ pub(crate) fn connect(path: &Path) -> Result<OwnedFd, Failure> {
     Ok(stream.into())
 }
 
-/// Writes a pid file, whole or not at all: decimal, and nothing else.
+/// Writes a pid file, whole or not at all: decimal, and nothing else. What had the name before, a link for example,
+/// is replaced and not followed.
 pub(crate) fn write_pid_file(path: Option<&Path>, pid: i32) -> Result<(), Failure> {
     let Some(path) = path else { return Ok(()) };
     let failed = |error: io::Error| Failure::file("write pid file", path, &error);
     let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
-    let new = path.with_file_name(format!(".{}", name.to_string_lossy()));
-    let written = File::create(&new).and_then(|mut file| file.write_all(pid.to_string().as_bytes()));
-    written.and_then(|()| fs::rename(&new, path)).map_err(failed)
+    // Of our own name: two runtimes may be told the same file.
+    let new = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let written = File::create_new(&new).and_then(|mut file| file.write_all(pid.to_string().as_bytes()));
+    written.and_then(|()| fs::rename(&new, path)).map_err(|error| {
+        // The error that leads here is the one to report.
+        let _never_made = fs::remove_file(&new);
+        failed(error)
+    })
 }

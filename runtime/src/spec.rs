@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::Write;
 
+use libcontainer::plan::version::NEWEST;
 use serde_json::{Value, json};
 
 use crate::cli::SpecArgs;
-use crate::features::SPEC_VERSION;
 use crate::outcome::Failure;
 
 /// Writes config.json, unless there is one.
@@ -28,7 +28,7 @@ pub(crate) fn write(args: &SpecArgs) -> Result<i32, Failure> {
 fn document() -> Value {
     let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
     json!({
-        "ociVersion": SPEC_VERSION,
+        "ociVersion": NEWEST,
         "process": {
             "terminal": true,
             "user": { "uid": 0, "gid": 0 },

@@ -27,20 +27,30 @@ pub struct Profile {
     pub name: &'static str,
     /// Arguments before the operation, besides `--root`.
     pub global_args: &'static [&'static str],
+    /// Arguments before the operation that make the runtime as strict as the specification, where it would
+    /// otherwise do what clients expect.
+    pub strict_args: &'static [&'static str],
     /// Whether the runtime needs its `--root` to exist beforehand.
     pub root_must_exist: bool,
 }
 
 impl Profile {
     /// This project's runtime.
-    pub const KETCH: Profile = Profile { name: "ketch", global_args: &[], root_must_exist: false };
+    pub const KETCH: Profile =
+        Profile { name: "ketch", global_args: &[], strict_args: &["--strict"], root_must_exist: false };
     /// opencontainers/runc.
-    pub const RUNC: Profile = Profile { name: "runc", global_args: &[], root_must_exist: false };
+    pub const RUNC: Profile =
+        Profile { name: "runc", global_args: &[], strict_args: &[], root_must_exist: false };
     /// containers/crun. The cgroupfs manager is its default only when built without systemd.
-    pub const CRUN: Profile =
-        Profile { name: "crun", global_args: &["--cgroup-manager", "cgroupfs"], root_must_exist: false };
+    pub const CRUN: Profile = Profile {
+        name: "crun",
+        global_args: &["--cgroup-manager", "cgroupfs"],
+        strict_args: &[],
+        root_must_exist: false,
+    };
     /// youki-dev/youki, which resolves its root before it makes it.
-    pub const YOUKI: Profile = Profile { name: "youki", global_args: &[], root_must_exist: true };
+    pub const YOUKI: Profile =
+        Profile { name: "youki", global_args: &[], strict_args: &[], root_must_exist: true };
     /// All of them.
     pub const ALL: [Profile; 4] = [Profile::KETCH, Profile::RUNC, Profile::CRUN, Profile::YOUKI];
 
@@ -169,6 +179,16 @@ impl Runtime {
     /// Any operation, finished.
     pub fn call<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Finished, Error> {
         self.finish(self.command(args))
+    }
+
+    /// Any operation, finished, of a runtime that is as strict as it can be.
+    pub fn call_strictly<A: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Finished, Error> {
+        let mut command = self.command(self.profile.strict_args);
+        command.args(args);
+        self.finish(command)
     }
 
     /// `run` of the bundle's process to its end under a fresh id; nothing is left of the container.

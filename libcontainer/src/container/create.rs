@@ -29,6 +29,8 @@ pub struct Options {
     pub pivot: bool,
     /// Give it a session keyring of its own.
     pub keyring: bool,
+    /// Refuse what is tolerated for the sake of clients, where the specification wants an error.
+    pub strict: bool,
     /// How many descriptors from 3 on its program gets.
     pub preserved: u32,
     /// A connected stream socket, over which the master of its terminal is sent.
@@ -45,6 +47,7 @@ impl Options {
             id: id.into(),
             pivot: true,
             keyring: true,
+            strict: false,
             preserved: 0,
             console: None,
             fault: Fault::default(),
@@ -112,6 +115,7 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
         bundle: text(&bundle.path)?,
         pivot: options.pivot,
         keyring: options.keyring,
+        strict: options.strict,
     };
     let compiled = Plan::compile(&bundle.spec, &choices, &host::probe());
     let mut plan = bundle.mistakes.beside(compiled, &bundle.text)?;
@@ -134,8 +138,13 @@ fn text(path: &Path) -> Result<String, Error> {
 /// The plan of a container that exists, for its words.
 pub(super) fn recompile(container: &Container) -> Result<Plan, Error> {
     let record = &container.record;
-    let choices =
-        Choices { id: record.id.clone(), bundle: text(&record.bundle)?, pivot: true, keyring: true };
+    let choices = Choices {
+        id: record.id.clone(),
+        bundle: text(&record.bundle)?,
+        pivot: true,
+        keyring: true,
+        strict: false,
+    };
     Ok(Plan::compile(&container.config()?, &choices, &host::probe())?)
 }
 
@@ -291,5 +300,6 @@ fn record(bundle: &Bundle, plan: &Plan, options: &Options) -> Record {
         startable: plan.process.is_some(),
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
+        hook_output: plan.hooks.output.clone(),
     }
 }

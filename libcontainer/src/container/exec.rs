@@ -126,7 +126,7 @@ impl Container {
                 return exited();
             }
             match broken.failure.step {
-                Step::FindProgram | Step::Exec => Error::program(&plan.process, broken.failure.stop),
+                Step::FindProgram | Step::Exec => Error::program(&plan.process, &broken),
                 step => {
                     let what = format_args!("exec in container {}: {}", self.id(), plan.describe(step));
                     Error::step(what, &broken)

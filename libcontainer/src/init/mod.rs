@@ -4,6 +4,7 @@
 //! of a caller who may have had others, and whatever they were holding stays held. Everything was made before.
 
 mod enter;
+mod interpreter;
 mod process;
 mod rootfs;
 
@@ -13,6 +14,7 @@ use nix::libc;
 
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
+use crate::hooks::{LastWords, Stage};
 use crate::plan::step::Step;
 use crate::sys::fs::{self, Proc};
 use crate::sys::{Stop, attributes, process as sys_process, signal};
@@ -40,6 +42,8 @@ pub(crate) struct Orders<'a> {
     pub(crate) preserved: u32,
     /// A step that is to fail, for tests.
     pub(crate) fault: Fault,
+    /// What there is to say of a failure beside its step: what a hook printed, or which program it was.
+    pub(crate) words: LastWords,
     /// Descriptors that are kept from the beginning; sorted. See [`Orders::keep`].
     pub(crate) keep: Vec<RawFd>,
 }
@@ -74,7 +78,7 @@ impl Orders<'_> {
 /// Runs the container's process; returns its exit status if its program could not be executed.
 pub(crate) fn run(orders: &mut Orders<'_>) -> i32 {
     if let Err(failure) = arrive(orders) {
-        return give_up(&orders.channel, failure);
+        return give_up(&orders.channel, failure, &orders.words);
     }
     if !orders.enter.entry.refork {
         return live(orders);
@@ -86,7 +90,7 @@ pub(crate) fn run(orders: &mut Orders<'_>) -> i32 {
             Ok(()) => 0,
             Err(_) => 1,
         },
-        Err(failure) => give_up(&orders.channel, failure),
+        Err(failure) => give_up(&orders.channel, failure, &orders.words),
     }
 }
 
@@ -106,7 +110,7 @@ fn arrive(orders: &mut Orders<'_>) -> Result<(), Failure> {
 fn live(orders: &mut Orders<'_>) -> i32 {
     match become_container(orders) {
         Ok(connection) => start(orders, connection.as_ref()),
-        Err(failure) => give_up(&orders.channel, failure),
+        Err(failure) => give_up(&orders.channel, failure, &orders.words),
     }
 }
 
@@ -121,9 +125,12 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
         if build.announce {
             orders.channel.reach(Milestone::Environment).at(Step::Channel)?;
         }
+        let (pid, streams) = (sys_process::pid(), &build.streams);
+        let stage = Stage { directory: root.fd(), state: &build.state, pid, streams };
         for (hook, i) in build.create_container.iter_mut().zip(0..) {
-            orders.fault.attempt(Step::CreateContainer(i), || hook.run(root.fd(), &build.state))?;
+            orders.fault.attempt(Step::CreateContainer(i), || hook.run(stage, &mut orders.words))?;
         }
+        orders.words.clear();
         rootfs::change_root(build, root, &orders.proc, orders.fault)?;
     }
     fs::set_umask(umask);
@@ -151,22 +158,21 @@ fn await_start(orders: &Orders<'_>) -> Result<Option<Channel>, Failure> {
 /// Runs the last hooks and the program. The connection closes by itself when that has worked.
 fn start(orders: &mut Orders<'_>, connection: Option<&Channel>) -> i32 {
     let (build, fault) = (&mut orders.build, orders.fault);
-    let hooks = build.as_mut().map(|build| (build.start_container.as_mut_slice(), &build.start_state));
     let failure = match &mut orders.program {
         Some(program) => {
             let channel = connection.unwrap_or(&orders.channel);
-            process::execute(program, hooks, orders.preserved, channel, fault)
+            process::execute(program, build.as_mut(), orders.preserved, channel, &mut orders.words, fault)
         }
         None => {
             Failure { step: Step::Exec, stop: Stop::new(crate::sys::Call::Execve, nix::errno::Errno::EINVAL) }
         }
     };
-    give_up(connection.unwrap_or(&orders.channel), failure)
+    give_up(connection.unwrap_or(&orders.channel), failure, &orders.words)
 }
 
 /// Tells the other side why it ends here; if that is gone too, nobody is left to know.
-fn give_up(channel: &Channel, failure: Failure) -> i32 {
-    match channel.send(Message::Failed(failure)) {
+fn give_up(channel: &Channel, failure: Failure, words: &LastWords) -> i32 {
+    match channel.send_failure(failure, words.as_bytes()) {
         Ok(()) | Err(_) => 1,
     }
 }

@@ -10,7 +10,7 @@ use nix::libc;
 
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
-use crate::hooks::{Program as Hook, StateText};
+use crate::hooks::{LastWords, Stage};
 use crate::path::PATH_MAX;
 use crate::plan::capability::Capabilities;
 use crate::plan::process::{Process, Terminal};
@@ -20,6 +20,8 @@ use crate::sys::creds::{self, Instruction};
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::process::{self, Strings};
 use crate::sys::{Call, Root, Stop, mount, signal, socket, terminal};
+
+use super::Build;
 
 /// Capability 21: what loading a filter without no_new_privs takes.
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -95,17 +97,15 @@ pub(super) fn prepare(
 /// Runs the last hooks, loads the filter and executes the program. Returns only if something failed.
 pub(super) fn execute(
     program: &mut Program<'_>,
-    hooks: Option<(&mut [Hook<'_>], &StateText)>,
+    build: Option<&mut Build<'_>>,
     preserved: u32,
     channel: &Channel,
+    words: &mut LastWords,
     fault: Fault,
 ) -> Failure {
     let ready = || -> Result<(), Failure> {
-        if let Some((hooks, state)) = hooks {
-            let directory = fs::open(CWD, c".", libc::O_PATH, 0).at(Step::StartContainer(0))?;
-            for (hook, i) in hooks.iter_mut().zip(0..) {
-                fault.attempt(Step::StartContainer(i), || hook.run(directory.as_fd(), state))?;
-            }
+        if let Some(build) = build {
+            run_start_hooks(build, words, fault)?;
         }
         // Without this word the end of the channel means that the process died, not that it executes.
         channel.send(Message::Reached(Milestone::Start)).at(Step::Channel)?;
@@ -121,7 +121,28 @@ pub(super) fn execute(
     }
     let home = CStr::from_bytes_until_nul(program.home.as_slice()).ok().filter(|home| !home.is_empty());
     let file = program.process.programs.get(program.found).map_or(c"", |file| file.as_c_str());
-    Failure { step: Step::Exec, stop: process::exec(file, &program.args, &mut program.env, home) }
+    let stop = process::exec(file, &program.args, &mut program.env, home);
+    words.clear();
+    words.add(file.to_bytes());
+    if stop.is(Errno::ENOENT) {
+        // The file was there a moment ago: what it wants to be run by may not be.
+        super::interpreter::find(file, |name| {
+            words.add(b"\0");
+            words.add(name);
+        });
+    }
+    Failure { step: Step::Exec, stop }
+}
+
+fn run_start_hooks(build: &mut Build<'_>, words: &mut LastWords, fault: Fault) -> Result<(), Failure> {
+    let directory = fs::open(CWD, c".", libc::O_PATH, 0).at(Step::StartContainer(0))?;
+    let (state, streams) = (&build.start_state, &build.streams);
+    let stage = Stage { directory: directory.as_fd(), state, pid: process::pid(), streams };
+    for (hook, i) in build.start_container.iter_mut().zip(0..) {
+        fault.attempt(Step::StartContainer(i), || hook.run(stage, words))?;
+    }
+    words.clear();
+    Ok(())
 }
 
 /// Makes a terminal in the container, sends its master out, and becomes its session's leader.

@@ -13,7 +13,7 @@ use nix::libc;
 
 use crate::channel::{Channel, Failure};
 use crate::fault::Fault;
-use crate::hooks::{Program as Hook, StateText};
+use crate::hooks::{Program as Hook, StateText, Streams};
 use crate::path::PATH_MAX;
 use crate::plan::mounts::Rootfs;
 use crate::plan::process::Kernel;
@@ -38,6 +38,8 @@ pub(crate) struct Build<'a> {
     pub(crate) create_container: Vec<Hook<'a>>,
     /// Hooks to run before the program.
     pub(crate) start_container: Vec<Hook<'a>>,
+    /// Where these hooks print.
+    pub(crate) streams: Streams,
     /// The container's state for createContainer hooks.
     pub(crate) state: StateText,
     /// The container's state for startContainer hooks: it is created by then.
@@ -46,7 +48,7 @@ pub(crate) struct Build<'a> {
 
 impl Build<'_> {
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        self.sources.descriptors()
+        self.sources.descriptors().chain(self.streams.descriptors())
     }
 }
 

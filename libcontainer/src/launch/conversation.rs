@@ -9,7 +9,7 @@ use super::cgroup::Group;
 use super::supply::Supply;
 use super::{Because, Broken, Launched, Settings, devices, idmap};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
-use crate::hooks;
+use crate::hooks::{self, Stage};
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
 use crate::plan::hooks::Hook;
@@ -55,17 +55,17 @@ impl Conversation<'_, '_> {
         }
         let mut reached = None;
         while reached != Some(Milestone::Created) || self.reforked != plan.entry.refork {
-            match launched.channel.receive().at(Step::Channel)? {
-                Some(Message::Reached(milestone)) => {
+            match launched.channel.receive_words().at(Step::Channel)? {
+                Some((Message::Reached(milestone), _)) => {
                     reached = Some(milestone);
                     self.answer(milestone, launched)?;
                 }
-                Some(Message::Forked(pid)) => {
+                Some((Message::Forked(pid), _)) => {
                     adopt(pid, &mut launched.leash)?;
                     self.reforked = true;
                 }
-                Some(Message::Failed(failure)) => return Err(failure.into()),
-                Some(Message::Go(_)) => return Err(garbled().into()),
+                Some((Message::Failed(failure), words)) => return Err(Broken::heard(failure, &words)),
+                Some((Message::Go(_), _)) => return Err(garbled().into()),
                 None => return Err(Broken::from(died())),
             }
         }
@@ -109,11 +109,11 @@ impl Conversation<'_, '_> {
             for i in (0..).take(hooks.len()) {
                 settings.fault.attempt(step(i), || Ok(()))?;
             }
-            hooks::run_all(hooks, settings.bundle, &settings.creating, launched.pid()).map_err(|failed| {
-                Broken {
-                    failure: Failure { step: step(failed.index), stop: failed.stop },
-                    because: Because::Said(failed.output),
-                }
+            let (directory, state, pid) = (settings.bundle, &settings.creating, launched.pid());
+            let stage = Stage { directory, state, pid, streams: &launched.streams };
+            hooks::run_all(hooks, stage).map_err(|failed| Broken {
+                failure: Failure { step: step(failed.index), stop: failed.stop },
+                because: Because::Said(failed.output),
             })
         };
         run(&plan.hooks.prestart, Step::Prestart)?;

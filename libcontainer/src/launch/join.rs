@@ -10,6 +10,7 @@ use super::conversation::{adopt, died, garbled, gather};
 use super::{Broken, Inside, ready_program};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
+use crate::hooks::LastWords;
 use crate::init::{self, Entering, Orders, Start};
 use crate::path::KernelString;
 use crate::plan::facts::CgroupVersion;
@@ -78,6 +79,7 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
         start: Start::Runtime,
         preserved: joining.preserved,
         fault: Fault::default(),
+        words: LastWords::default(),
         keep: Vec::new(),
     };
     orders.list_descriptors();
@@ -120,17 +122,17 @@ fn tasks(cgroups: &[(CgroupVersion, PathBuf)]) -> Vec<KernelString> {
 fn converse(channel: &Channel, leash: &mut Leash, reforked: &mut bool) -> Result<(), Broken> {
     let mut started = false;
     loop {
-        match channel.receive().at(Step::Channel)? {
-            Some(Message::Forked(pid)) => {
+        match channel.receive_words().at(Step::Channel)? {
+            Some((Message::Forked(pid), _)) => {
                 adopt(pid, leash)?;
                 *reforked = true;
             }
-            Some(Message::Reached(Milestone::Created)) => {
+            Some((Message::Reached(Milestone::Created), _)) => {
                 channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
                 channel.send(Message::Go(Milestone::Start)).at(Step::Channel)?;
             }
-            Some(Message::Reached(Milestone::Start)) => started = true,
-            Some(Message::Failed(failure)) => return Err(failure.into()),
+            Some((Message::Reached(Milestone::Start), _)) => started = true,
+            Some((Message::Failed(failure), words)) => return Err(Broken::heard(failure, &words)),
             Some(_) => return Err(garbled().into()),
             None if started => return Ok(()),
             None => return Err(died().into()),

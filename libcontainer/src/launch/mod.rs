@@ -15,7 +15,7 @@ use nix::libc;
 
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
-use crate::hooks::{self, StateText};
+use crate::hooks::{self, LastWords, StateText, Streams};
 use crate::init::{self, Build, Entering, Orders, Program, Sources, Start};
 use crate::path::{KernelString, PATH_MAX};
 use crate::plan::Plan;
@@ -68,8 +68,26 @@ pub(crate) enum Because {
     Unknown,
     /// The end of what a hook printed.
     Said(String),
+    /// The program that could not be executed, where it was found, and the interpreter that it names.
+    Program { path: String, interpreter: String },
     /// The container's memory limit was hit: the limit and the most that was used.
     OutOfMemory(String, String),
+}
+
+impl Broken {
+    /// A failure that init has told of, with the words that came with it.
+    pub(crate) fn heard(failure: Failure, words: &[u8]) -> Broken {
+        let because = match (failure.step, words) {
+            (_, []) => Because::Unknown,
+            (Step::Exec, words) => {
+                let mut parts = words.split(|byte| *byte == 0).map(hooks::readable);
+                let mut part = || parts.next().unwrap_or_default();
+                Because::Program { path: part(), interpreter: part() }
+            }
+            (_, words) => Because::Said(hooks::readable(words)),
+        };
+        Broken { failure, because }
+    }
 }
 
 impl From<Failure> for Broken {
@@ -85,6 +103,8 @@ pub(crate) struct Launched<'a> {
     channel: Channel,
     leash: Leash,
     group: Group<'a>,
+    /// Where hooks print.
+    streams: Streams,
 }
 
 impl<'a> Launched<'a> {
@@ -126,14 +146,18 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
         // Only what could be made can be joined; otherwise the making waits until the child works beside us.
         group.make(CgroupVersion::V1)?;
     }
-    let (mut orders, supply) = prepare(plan, &settings, group.tasks(), theirs)?;
+    let streams = match &plan.hooks.output {
+        files if files.is_empty() => Streams::default(),
+        files => fault.attempt(Step::HookOutput, || Streams::open(files))?,
+    };
+    let (mut orders, supply) = prepare(plan, &settings, group.tasks(), theirs, &streams)?;
     let waits = orders.enter.waits;
     orders.list_descriptors();
     let child = fault.attempt(Step::Clone, || spawn(&plan.entry, &group, &mut orders))?;
     tracing::debug!(pid = child.pid, "container init is cloned");
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
-    let mut launched = Launched { leash: Leash::new(child), group, channel };
+    let mut launched = Launched { leash: Leash::new(child), group, channel, streams };
     let mut conversation = Conversation { plan, settings: &settings, supply, waits, reforked: false };
     match conversation.hold(&mut launched) {
         Ok(()) => Ok(launched),
@@ -152,6 +176,7 @@ fn prepare<'a>(
     settings: &Settings<'_>,
     tasks: Vec<KernelString>,
     channel: Channel,
+    streams: &Streams,
 ) -> Result<(Orders<'a>, Supply<'a>), Failure> {
     let fault = settings.fault;
     let proc = Proc::open().at(Step::Channel)?;
@@ -186,11 +211,13 @@ fn prepare<'a>(
         announce: !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty(),
         create_container: hooks.create_container.iter().map(hooks::Program::new).collect(),
         start_container: hooks.start_container.iter().map(hooks::Program::new).collect(),
+        streams: streams.again().at(Step::HookOutput)?,
         state: settings.creating.clone(),
         start_state: settings.created.clone(),
     };
     let (preserved, build) = (settings.preserved, Some(build));
-    let orders = Orders { channel, proc, enter, build, program, start, preserved, fault, keep: Vec::new() };
+    let (words, keep) = (LastWords::default(), Vec::new());
+    let orders = Orders { channel, proc, enter, build, program, start, preserved, fault, words, keep };
     Ok((orders, supply))
 }
 

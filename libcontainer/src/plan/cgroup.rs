@@ -80,7 +80,7 @@ pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts, findings: &mut Fin
     let unprivileged_v1 = |w: &Write| asked.is_empty() && is_version_1(&hierarchies, w);
     let optional = !facts.privileged && writes.iter().all(|w| unprivileged_v1(w) && w.at == PIDS_LIMIT);
     if optional && !writes.is_empty() {
-        findings.warn(
+        findings.tolerate(
             PIDS_LIMIT,
             "is not applied if the runtime may not make cgroups: version 1 gives that right to root only",
             "config-linux.md#pids",

@@ -3,7 +3,7 @@
 use oci_spec::runtime::{Hook as SpecHook, Spec};
 use serde::{Deserialize, Serialize};
 
-use super::invalid::Findings;
+use super::invalid::{Findings, pointer_token};
 use crate::path::KernelString;
 
 const SPEC: &str = "config.md#posix-platform-hooks";
@@ -38,11 +38,36 @@ pub struct Hooks {
     pub poststart: Vec<Hook>,
     /// In the runtime's namespaces, when the container has been deleted.
     pub poststop: Vec<Hook>,
+    /// Where all of them print.
+    #[serde(skip_serializing_if = "OutputFiles::is_empty")]
+    pub output: OutputFiles,
+}
+
+/// Files that get what hooks print, instead of the runtime: added to their ends.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OutputFiles {
+    /// Their standard output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<KernelString>,
+    /// Their standard error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<KernelString>,
+}
+
+impl OutputFiles {
+    /// There are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_none()
+    }
 }
 
 /// The kinds of hooks by their names in config.json; `features` lists them too.
 pub const KINDS: &[&str] =
     &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// Annotations that name the files of [`OutputFiles`], as crun has them. They make the runtime write to the host.
+pub const OUTPUT_ANNOTATIONS: &[&str] = &["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
 
 /// Reads the hooks of `spec`.
 pub fn compile(spec: &Spec, findings: &mut Findings) -> Hooks {
@@ -53,14 +78,35 @@ pub fn compile(spec: &Spec, findings: &mut Findings) -> Hooks {
         let hooks = hooks.as_deref().unwrap_or_default().iter().enumerate();
         hooks.filter_map(|(i, hook)| read_hook(hook, &format!("/hooks/{kind}/{i}"), findings)).collect()
     };
-    Hooks {
+    let mut compiled = Hooks {
         prestart: read(prestart, "prestart"),
         create_runtime: read(hooks.create_runtime(), "createRuntime"),
         create_container: read(hooks.create_container(), "createContainer"),
         start_container: read(hooks.start_container(), "startContainer"),
         poststart: read(hooks.poststart(), "poststart"),
         poststop: read(hooks.poststop(), "poststop"),
+        output: OutputFiles::default(),
+    };
+    if compiled != Hooks::default() {
+        compiled.output = output_files(spec, findings);
     }
+    compiled
+}
+
+fn output_files(spec: &Spec, findings: &mut Findings) -> OutputFiles {
+    let mut read = |name: &str| {
+        let path = spec.annotations().as_ref()?.get(name)?;
+        let at = format!("/annotations/{}", pointer_token(name));
+        if !path.starts_with('/') {
+            let says =
+                format!("{path:?} is not an absolute path; it names the file that gets what hooks print");
+            findings.error(at, says, "");
+            return None;
+        }
+        findings.check(KernelString::path(path), at, "")
+    };
+    let [stdout, stderr] = [OUTPUT_ANNOTATIONS[0], OUTPUT_ANNOTATIONS[1]].map(&mut read);
+    OutputFiles { stdout, stderr }
 }
 
 fn read_hook(hook: &SpecHook, at: &str, findings: &mut Findings) -> Option<Hook> {

@@ -96,9 +96,16 @@ impl std::error::Error for Invalid {}
 pub struct Findings {
     errors: Vec<Finding>,
     warnings: Vec<Finding>,
+    strict: bool,
 }
 
 impl Findings {
+    /// No findings yet. With `strict` nothing is tolerated.
+    #[must_use]
+    pub fn new(strict: bool) -> Findings {
+        Findings { strict, ..Findings::default() }
+    }
+
     /// Notes an error. The plan will not be made, but compiling goes on to find the others.
     pub fn error(&mut self, at: impl Into<String>, says: impl Into<String>, spec: &'static str) {
         self.errors.push(Finding { at: at.into(), says: says.into(), spec });
@@ -107,6 +114,12 @@ impl Findings {
     /// Notes something that the specification wants a warning for.
     pub fn warn(&mut self, at: impl Into<String>, says: impl Into<String>, spec: &'static str) {
         self.warnings.push(Finding { at: at.into(), says: says.into(), spec });
+    }
+
+    /// Notes what a strict reader of the specification refuses. For the sake of clients that write it, it is a
+    /// warning unless the caller is strict.
+    pub fn tolerate(&mut self, at: impl Into<String>, says: impl Into<String>, spec: &'static str) {
+        if self.strict { self.error(at, says, spec) } else { self.warn(at, says, spec) }
     }
 
     /// Takes the value out of a parse; a failure becomes an error at `at`, and nothing is returned.

@@ -216,7 +216,7 @@ impl Limits<'_> {
     }
 
     fn warn(&mut self, controller: &Controller, at: &str, says: impl Into<String>) {
-        self.findings.warn(pointer(at), says, controller.spec);
+        self.findings.tolerate(pointer(at), says, controller.spec);
     }
 }
 

@@ -21,6 +21,7 @@ pub mod schedule;
 pub mod seccomp;
 pub mod step;
 pub mod sysctl;
+pub mod version;
 
 use std::fmt;
 
@@ -50,6 +51,8 @@ pub struct Choices {
     pub pivot: bool,
     /// Give the container a session keyring of its own (not with `--no-new-keyring`).
     pub keyring: bool,
+    /// Refuse what is tolerated for the sake of clients (`--strict`).
+    pub strict: bool,
 }
 
 /// A container, decided. In the order in which it takes effect.
@@ -108,7 +111,7 @@ impl Plan {
     /// # Errors
     /// Everything that is wrong with the config, each with a JSON pointer and a clause of the specification.
     pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts) -> Result<Plan, Invalid> {
-        let mut findings = Findings::default();
+        let mut findings = Findings::new(choices.strict);
         check_document(spec, &mut findings);
         let entry = namespaces::compile(spec, facts, &mut findings);
         let ids = ids::compile(spec, &entry, &mut findings);
@@ -176,6 +179,7 @@ impl Plan {
         let once = [
             (Step::Record, true),
             (Step::CompileFilter, self.seccomp.is_some()),
+            (Step::HookOutput, !self.hooks.output.is_empty()),
             (Step::Clone, true),
             (Step::Signals, true),
             (Step::CloseFiles, true),
@@ -220,26 +224,16 @@ impl Plan {
 }
 
 fn check_document(spec: &Spec, findings: &mut Findings) {
-    const CLAUSE: &str = "config.md#specification-version";
-    let version = spec.version();
-    match major(version) {
-        Some("1") => {}
-        Some(_) => findings.error(
-            "/ociVersion",
-            format!("{version} is not supported; this runtime reads documents of version 1"),
-            CLAUSE,
-        ),
-        None => findings.error(
-            "/ociVersion",
-            format!("{version:?} is not a version of the form MAJOR.MINOR.PATCH"),
-            CLAUSE,
-        ),
-    }
-    if spec.annotations().as_ref().is_some_and(|annotations| annotations.contains_key("")) {
-        findings.error("/annotations/", "an annotation must have a name", "config.md#annotations");
-    }
+    version::check(spec.version(), findings);
     if spec.root().is_none() {
         findings.error("/root", "is required on Linux", "config.md#root");
+    }
+    if spec.annotations().as_ref().is_some_and(|annotations| annotations.contains_key("")) {
+        findings.error(
+            "/annotations/",
+            "is a key without a name; remove it or name it",
+            "config.md#annotations",
+        );
     }
     let linux = spec.linux().as_ref();
     // Refused rather than ignored: a limit that is silently not applied is worse than an error.
@@ -249,23 +243,6 @@ fn check_document(spec: &Spec, findings: &mut Findings) {
     if linux.and_then(|l| l.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty()) {
         findings.error("/linux/netDevices", "ketch does not apply it yet", "config-linux.md#network-devices");
     }
-}
-
-/// The major number of a version, if it is one. See semver.org, version 2.0.0.
-fn major(version: &str) -> Option<&str> {
-    let (rest, build) = version.split_once('+').map_or((version, None), |(rest, build)| (rest, Some(build)));
-    let (core, pre) = rest.split_once('-').map_or((rest, None), |(core, pre)| (core, Some(pre)));
-    let is_number =
-        |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) && (n == "0" || !n.starts_with('0'));
-    let is_name = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let numbers: Vec<&str> = core.split('.').collect();
-    let names = pre.into_iter().chain(build).flat_map(|names| names.split('.'));
-    match numbers.as_slice() {
-        [major, ..] if numbers.len() == 3 && numbers.iter().all(|n| is_number(n)) => Some(major),
-        _ => None,
-    }
-    .filter(|_| names.into_iter().all(is_name))
-    .copied()
 }
 
 struct Described<'a> {
@@ -366,6 +343,7 @@ fn phrase(step: Step) -> &'static str {
         Step::Join(_) => "join the container's namespaces",
         Step::CgroupJoin(_) => "join the container's cgroup",
         Step::CompileFilter => "compile the seccomp filter",
+        Step::HookOutput => "open the files for what hooks print",
         Step::ConnectConsole => "connect to the console socket",
         Step::Clone => "create the container's process",
         Step::MapIds => "map the ids of the user namespace",
@@ -427,7 +405,7 @@ pub(crate) mod tests {
 
     /// Choices as `ketch create` makes them.
     pub(crate) fn choices() -> Choices {
-        Choices { id: "box".into(), bundle: "/bundle".into(), pivot: true, keyring: true }
+        Choices { id: "box".into(), bundle: "/bundle".into(), pivot: true, keyring: true, strict: false }
     }
 
     /// A document with the parts that are required, overlaid with `part`.

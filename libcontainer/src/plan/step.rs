@@ -152,6 +152,8 @@ steps! {
     Signals = 56,
     /// Talking between the two processes.
     Channel = 57,
+    /// Opening the files that hooks print into.
+    HookOutput = 70,
 }
 
 impl Step {

@@ -240,6 +240,24 @@ pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Stop> {
     })
 }
 
+/// pread(2)
+///
+/// # Errors
+/// Those of the call.
+pub fn read_at(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Stop> {
+    let offset = i64::try_from(offset).map_err(|_| Stop::new(Call::Read, Errno::EOVERFLOW))?;
+    retry(|| super::from_nix(Call::Read, nix::sys::uio::pread(fd, buffer, offset)))
+}
+
+/// Sets the status flags of an open file, such as `O_APPEND`, and clears the others. See fcntl(2), F_SETFL.
+///
+/// # Errors
+/// Those of the call.
+pub fn set_status(fd: BorrowedFd<'_>, flags: i32) -> Result<(), Stop> {
+    // SAFETY: takes a live descriptor and integers.
+    check_int(Call::Open, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
+}
+
 /// fchdir(2)
 ///
 /// # Errors

@@ -51,7 +51,7 @@ calls! {
     Recv = "recv", Rmdir = "rmdir", SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "send",
     SetMempolicy = "set_mempolicy", Setdomainname = "setdomainname", Setgroups = "setgroups",
     Sethostname = "sethostname", Setns = "setns", Setresgid = "setresgid", Setresuid = "setresuid",
-    Setrlimit = "prlimit", Setsid = "setsid", Setxattr = "setxattr", Signal = "sigaction", Socket = "socket", Stat = "stat",
+    Setpgid = "setpgid", Setrlimit = "prlimit", Setsid = "setsid", Setxattr = "setxattr", Signal = "sigaction", Socket = "socket", Stat = "stat",
     Statfs = "statfs", Symlink = "symlink", TimedOut = "timed out", Umount = "umount", Unlink = "unlink",
     Unshare = "unshare", Wait = "waitid", Write = "write", Injected = "injected fault", Closed = "closed",
 }
@@ -78,7 +78,8 @@ impl Call {
 
 /// Why something could not be done: the call, and its errno.
 ///
-/// For [`Call::Exit`] the number is an exit status, for [`Call::Killed`] a signal.
+/// For [`Call::Exit`] the number is an exit status, for [`Call::Killed`] a signal, for [`Call::TimedOut`] the
+/// seconds that were granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stop {
     /// The call that failed.
@@ -99,6 +100,12 @@ impl Stop {
         Stop { call, errno: Errno::last_raw() }
     }
 
+    /// The errno as such.
+    #[must_use]
+    pub fn errno(self) -> Errno {
+        Errno::from_raw(self.errno)
+    }
+
     /// Whether the call failed with `errno`.
     #[must_use]
     pub fn is(self, errno: Errno) -> bool {
@@ -108,7 +115,7 @@ impl Stop {
     /// The errno in words, without the call. Allocates. Clients look for the lower case: "no such process".
     #[must_use]
     pub fn reason(self) -> String {
-        let text = Errno::from_raw(self.errno).desc();
+        let text = self.errno().desc();
         let mut chars = text.chars();
         let first = chars.next().map(|c| c.to_ascii_lowercase());
         first.into_iter().chain(chars).collect()
@@ -126,7 +133,7 @@ impl fmt::Display for Stop {
         match self.call {
             Call::Exit => write!(f, "exited with status {}", self.errno),
             Call::Killed => write!(f, "killed by signal {}", self.errno),
-            Call::TimedOut => f.write_str("timed out and was killed"),
+            Call::TimedOut => write!(f, "timed out after {} s and was killed", self.errno),
             Call::Closed => f.write_str("the other side is gone"),
             call => write!(f, "{}: {}", call.name(), self.reason()),
         }

@@ -320,6 +320,28 @@ pub fn setsid() -> Result<(), Stop> {
     check_int(Call::Setsid, unsafe { libc::setsid() }).map(drop)
 }
 
+/// Makes this process the leader of a process group of its own. See setpgid(2).
+///
+/// # Errors
+/// EPERM for a session's leader.
+pub fn lead_group() -> Result<(), Stop> {
+    // SAFETY: takes integers only.
+    check_int(Call::Setpgid, unsafe { libc::setpgid(0, 0) }).map(drop)
+}
+
+/// Sends `signal` to a process group. Its number is its leader's, and nobody else's until that one is reaped.
+///
+/// # Errors
+/// ESRCH if there is no such group.
+pub fn kill_group(leader: i32, signal: i32) -> Result<(), Stop> {
+    // What 0 and -1 mean to kill(2) is never meant here.
+    if leader <= 1 {
+        return Err(Stop::new(Call::Kill, Errno::ESRCH));
+    }
+    // SAFETY: takes integers only.
+    check_int(Call::Kill, unsafe { libc::kill(-leader, signal) }).map(drop)
+}
+
 /// How long a killed child may take to be gone.
 pub const DEATH: Duration = Duration::from_secs(10);
 

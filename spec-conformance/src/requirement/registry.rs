@@ -311,7 +311,7 @@ pub const REQUIREMENTS: &[Requirement] = &[
         Must,
         "runtime.md#delete",
         0x1351_be90_a13b_cbd3,
-        "deleting a running container is an error without effect",
+        "deleting a container that is not stopped is an error without effect",
     ),
     covered("L-15", Must, "runtime.md#delete", 0x3199_9641_cba4_280b, "delete removes what create made"),
     covered(

@@ -100,6 +100,7 @@ fn destination(listed: &Listed<'_>, findings: &mut Findings) -> Option<RootPath>
     let (text, at) = (listed.mount.destination().to_str().unwrap_or_default(), listed.at("destination"));
     if !text.is_empty() && !text.starts_with('/') {
         let says = format!("{text} is relative, which is deprecated; it is taken as /{text}");
+        // The specification deprecates it and says how to take it, so a strict reader takes it too.
         findings.warn(at.as_str(), says, SPEC);
     }
     let path = findings.check(RootPath::new(text), at.as_str(), SPEC)?;
@@ -136,7 +137,7 @@ fn bind(
 ) -> Option<(What, Attributes)> {
     refuse_file_system_options(listed, findings);
     if listed.options.bind.is_none() {
-        findings.warn(
+        findings.tolerate(
             listed.at("options"),
             "type is bind, but neither bind nor rbind is among the options; it is taken as bind. Add one of them",
             SPEC_POSIX,
@@ -192,7 +193,7 @@ fn new(
             for (i, name) in listed.matching(|change| change.is_none()) {
                 let says =
                     format!("{name} has no effect: a cgroup mount on this host is several file systems");
-                findings.warn(listed.at(&format!("options/{i}")), says, SPEC_OPTIONS);
+                findings.tolerate(listed.at(&format!("options/{i}")), says, SPEC_OPTIONS);
             }
             Some(What::CgroupTree {
                 flags,
@@ -285,7 +286,7 @@ fn refuse_idmap(listed: &Listed<'_>, mapped: bool, what: &str, findings: &mut Fi
 fn refuse_file_system_options(listed: &Listed<'_>, findings: &mut Findings) {
     for (i, name) in listed.matching(|change| matches!(change, Some(Change::SetSuper(_)))) {
         let says = format!("{name} has no effect on a bind mount: it belongs to the file system. Remove it");
-        findings.warn(listed.at(&format!("options/{i}")), says, SPEC_OPTIONS);
+        findings.tolerate(listed.at(&format!("options/{i}")), says, SPEC_OPTIONS);
     }
     for (i, name) in listed.matching(|change| change.is_none()) {
         let says = format!(
@@ -298,7 +299,11 @@ fn refuse_file_system_options(listed: &Listed<'_>, findings: &mut Findings) {
 
 fn warn_about_copy_up(listed: &Listed<'_>, what: &What, findings: &mut Findings) {
     if listed.options.copy_up && !matches!(what, What::Filesystem { .. }) {
-        findings.warn(listed.at("options"), "tmpcopyup has no effect: this is no new tmpfs", SPEC_OPTIONS);
+        findings.tolerate(
+            listed.at("options"),
+            "tmpcopyup has no effect: this is no new tmpfs",
+            SPEC_OPTIONS,
+        );
     }
 }
 
