@@ -12,6 +12,8 @@
 //! Go(Created)    -->                       the record is written: the container exists
 //! Go(Start)      -->                       here for `run`, else over the start socket
 //!                <-- Reached(Start)        nothing is left to do but the exec
+//!                <-- Reached(Listener)     only if the filter has one, which comes with it
+//! Go(Listener)   -->                       the agent has it
 //!                    end of file           the program is being executed
 //! ```
 //! Instead of any of its messages init may send `Failed(step, call, errno)`. End of file before `Created` means
@@ -22,6 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::plan::step::Step;
+use crate::sys::listener::{Listener, Pass};
 use crate::sys::{Call, Stop, socket};
 
 /// A point of the conversation.
@@ -38,10 +41,18 @@ pub(crate) enum Milestone {
     Created = 4,
     /// The program may run.
     Start = 5,
+    /// The filter is loaded, and whoever answers its calls has the listener.
+    Listener = 6,
 }
 
-const MILESTONES: &[Milestone] =
-    &[Milestone::Namespaces, Milestone::Cgroup, Milestone::Environment, Milestone::Created, Milestone::Start];
+const MILESTONES: &[Milestone] = &[
+    Milestone::Namespaces,
+    Milestone::Cgroup,
+    Milestone::Environment,
+    Milestone::Created,
+    Milestone::Start,
+    Milestone::Listener,
+];
 
 /// A step that failed, and why: twelve bytes between the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,14 +183,41 @@ impl Channel {
     /// EBADMSG for something that is no message.
     pub(crate) fn receive(&self) -> Result<Option<Message>, Stop> {
         let mut frame = [0; FRAME];
-        match socket::receive(self.fd(), &mut frame)? {
-            0 => Ok(None),
-            FRAME => match Message::decode(frame) {
-                Some(message) => Ok(Some(message)),
-                None => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
-            },
-            _ => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
-        }
+        let len = socket::receive(self.fd(), &mut frame)?;
+        understand(frame, len)
+    }
+
+    /// Receives one message and the descriptor that may come with it. Allocates.
+    ///
+    /// # Errors
+    /// As [`Channel::receive`].
+    pub(crate) fn receive_with_descriptor(&self) -> Result<(Option<Message>, Option<OwnedFd>), Stop> {
+        let mut frame = [0; FRAME];
+        let (len, descriptor) = socket::receive_with_descriptor(self.fd(), &mut frame)?;
+        Ok((understand(frame, len)?, descriptor))
+    }
+
+    /// Sends one message from under a filter that lets calls with `pass` through, and the filter's listener.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    pub(crate) fn send_by(
+        &self,
+        pass: Pass,
+        message: Message,
+        listener: Option<&Listener>,
+    ) -> Result<(), Stop> {
+        pass.send(self.fd(), &message.encode(), listener)
+    }
+
+    /// As [`Channel::await_go`], from under such a filter.
+    ///
+    /// # Errors
+    /// As [`Channel::await_go`].
+    pub(crate) fn await_go_by(&self, pass: Pass, milestone: Milestone) -> Result<(), Stop> {
+        let mut frame = [0; FRAME];
+        let len = pass.read(self.fd(), &mut frame)?;
+        is_go(understand(frame, len)?, milestone)
     }
 
     /// Waits for permission to go on past `milestone`.
@@ -187,11 +225,7 @@ impl Channel {
     /// # Errors
     /// [`Call::Closed`] if the other side is gone.
     pub(crate) fn await_go(&self, milestone: Milestone) -> Result<(), Stop> {
-        match self.receive()? {
-            Some(Message::Go(m)) if m == milestone => Ok(()),
-            None => Err(Stop::new(Call::Closed, Errno::EPIPE)),
-            Some(_) => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
-        }
+        is_go(self.receive()?, milestone)
     }
 
     /// Says that `milestone` is reached, and waits for permission to go on.
@@ -201,6 +235,20 @@ impl Channel {
     pub(crate) fn reach(&self, milestone: Milestone) -> Result<(), Stop> {
         self.send(Message::Reached(milestone))?;
         self.await_go(milestone)
+    }
+}
+
+/// The message in `len` bytes of a frame.
+fn understand(frame: [u8; FRAME], len: usize) -> Result<Option<Message>, Stop> {
+    let message = Message::decode(frame).filter(|_| len == FRAME);
+    if len > 0 && message.is_none() { Err(Stop::new(Call::Recv, Errno::EBADMSG)) } else { Ok(message) }
+}
+
+fn is_go(message: Option<Message>, milestone: Milestone) -> Result<(), Stop> {
+    match message {
+        Some(Message::Go(m)) if m == milestone => Ok(()),
+        None => Err(Stop::new(Call::Closed, Errno::EPIPE)),
+        Some(_) => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
     }
 }
 

@@ -4,6 +4,7 @@
 //! of a caller who may have had others, and whatever they were holding stays held. Everything was made before.
 
 mod enter;
+mod listener;
 mod process;
 mod rootfs;
 

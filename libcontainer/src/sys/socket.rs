@@ -1,8 +1,9 @@
 //! Unix sockets: the pair between the processes, the start socket, and descriptors in messages.
 
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -54,25 +55,64 @@ pub fn end_sending(socket: BorrowedFd<'_>) -> Result<(), Stop> {
 /// # Errors
 /// Those of recv(2).
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Stop> {
-    let mut receive = || {
-        retry(|| {
-            // SAFETY: `buffer` is valid for writing its length.
-            let ret = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-            check(Call::Recv, ret as libc::c_long)
-        })
+    let receive = || {
+        // SAFETY: `buffer` is valid for writing its length.
+        let ret = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        check(Call::Recv, ret as libc::c_long)
     };
-    match receive() {
-        // The peer died with a message of ours unread. This is told once, before its own last message.
-        Err(stop) if stop.is(Errno::ECONNRESET) => receive().map(super::size),
-        other => other.map(super::size),
+    to_the_last(receive).map(super::size)
+}
+
+/// Repeats `receive` while a signal interrupts it, and when the peer has died with a message of ours unread: this is
+/// told once, before its own last message.
+fn to_the_last<T>(mut receive: impl FnMut() -> Result<T, Stop>) -> Result<T, Stop> {
+    match retry(&mut receive) {
+        Err(stop) if stop.is(Errno::ECONNRESET) => retry(receive),
+        other => other,
     }
 }
 
-/// Sends `message` and with it a copy of the descriptor `fd`. See unix(7), SCM_RIGHTS.
+/// Sends `message` and with it a copy of the descriptor `fd`; gives how much of the message was taken, which a
+/// stream may take in parts. See unix(7), SCM_RIGHTS.
 ///
 /// # Errors
 /// Those of sendmsg(2).
-pub fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<(), Stop> {
+pub fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<usize, Stop> {
+    let sent = with_envelope(message, Some(fd.as_raw_fd()), |envelope| {
+        retry(|| {
+            // SAFETY: the envelope and what it points to live until the call returns; nothing is written.
+            let ret = unsafe { libc::sendmsg(socket.as_raw_fd(), envelope, libc::MSG_NOSIGNAL) };
+            check(Call::Send, ret as libc::c_long)
+        })
+    });
+    sent.map(super::size)
+}
+
+/// Sends all of `message` over a stream, and with its first part a copy of the descriptor `fd`.
+///
+/// # Errors
+/// Those of sendmsg(2); EAGAIN if the peer takes nothing for [`PATIENCE`].
+pub fn send_all(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<(), Stop> {
+    let mut sent = send_descriptor(socket, message, fd)?;
+    while let Some(rest) = message.get(sent..).filter(|rest| !rest.is_empty()) {
+        let ret = with_envelope(rest, None, |envelope| {
+            // SAFETY: as in `send_descriptor`.
+            retry(|| {
+                check(Call::Send, unsafe { libc::sendmsg(socket.as_raw_fd(), envelope, libc::MSG_NOSIGNAL) }
+                    as _)
+            })
+        })?;
+        sent += super::size(ret);
+    }
+    Ok(())
+}
+
+/// Lets `send` have `message`, and the descriptor if one goes with it, as sendmsg(2) takes them.
+pub(super) fn with_envelope<T>(
+    message: &[u8],
+    fd: Option<RawFd>,
+    send: impl FnOnce(*const libc::msghdr) -> T,
+) -> T {
     #[repr(C)]
     struct Control {
         header: libc::cmsghdr,
@@ -86,19 +126,16 @@ pub fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_
     header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<RawFd>()) as _;
     header.cmsg_level = libc::SOL_SOCKET;
     header.cmsg_type = libc::SCM_RIGHTS;
-    let mut control = Control { header, fd: fd.as_raw_fd(), padding: 0 };
+    let mut control = Control { header, fd: fd.unwrap_or(-1), padding: 0 };
     // SAFETY: all-zero is a valid msghdr.
     let mut envelope: libc::msghdr = unsafe { std::mem::zeroed() };
     envelope.msg_iov = &raw mut part;
     envelope.msg_iovlen = 1;
-    envelope.msg_control = (&raw mut control).cast();
-    envelope.msg_controllen = size_of::<Control>() as _;
-    retry(|| {
-        // SAFETY: every pointer of `envelope` is to a local that outlives the call; nothing is written.
-        let ret = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const envelope, libc::MSG_NOSIGNAL) };
-        check(Call::Send, ret as libc::c_long)
-    })
-    .map(drop)
+    if fd.is_some() {
+        envelope.msg_control = (&raw mut control).cast();
+        envelope.msg_controllen = size_of::<Control>() as _;
+    }
+    send(&raw const envelope)
 }
 
 fn unix_socket(kind: libc::c_int) -> Result<OwnedFd, Stop> {
@@ -147,13 +184,17 @@ pub enum Kind {
     Stream,
 }
 
+/// How long a peer may take nothing: a connection, or what is sent.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Connects to the socket at the file `name` in `directory`. Allocates.
 ///
 /// # Errors
-/// ECONNREFUSED if nobody listens any more.
+/// ECONNREFUSED if nobody listens any more, EAGAIN if who listens does not accept for [`PATIENCE`].
 pub fn connect(directory: BorrowedFd<'_>, name: &str, kind: Kind) -> Result<OwnedFd, Stop> {
     let kind = if kind == Kind::Packets { libc::SOCK_SEQPACKET } else { libc::SOCK_STREAM };
     let socket = unix_socket(kind)?;
+    limit_sending(socket.as_fd())?;
     let address = address(directory, name)?;
     let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     retry(|| {
@@ -163,6 +204,17 @@ pub fn connect(directory: BorrowedFd<'_>, name: &str, kind: Kind) -> Result<Owne
         })
     })?;
     Ok(socket)
+}
+
+/// Connecting and sending give up after [`PATIENCE`]. See socket(7), SO_SNDTIMEO.
+fn limit_sending(socket: BorrowedFd<'_>) -> Result<(), Stop> {
+    let limit = libc::timeval { tv_sec: PATIENCE.as_secs() as _, tv_usec: 0 };
+    let len = size_of::<libc::timeval>() as libc::socklen_t;
+    let limit = (&raw const limit).cast();
+    // SAFETY: the option takes a timeval, which lives until the call returns.
+    let ret =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDTIMEO, limit, len) };
+    check_int(Call::Socket, ret).map(drop)
 }
 
 /// accept4(2): waits for a connection.
@@ -186,22 +238,31 @@ pub fn accept(socket: BorrowedFd<'_>) -> Result<OwnedFd, Stop> {
 /// # Errors
 /// Those of recvmsg(2).
 pub fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Stop> {
+    receive_with_descriptor(socket, &mut [0; 64]).map(|(_, fd)| fd)
+}
+
+/// Receives one message and the descriptor that comes with it; a length of 0 when the peer is gone. Allocates.
+///
+/// # Errors
+/// Those of recvmsg(2).
+pub fn receive_with_descriptor(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, Option<OwnedFd>), Stop> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-    let mut byte = [0_u8; 64];
-    let mut parts = [std::io::IoSliceMut::new(&mut byte)];
+    let mut parts = [std::io::IoSliceMut::new(buffer)];
     let mut space = nix::cmsg_space!(RawFd);
-    let message = retry(|| {
+    let (len, controls) = to_the_last(|| {
         let received =
             recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC);
-        super::from_nix(
-            Call::Recv,
-            received.map(|m| m.cmsgs().map(Iterator::collect::<Vec<_>>).unwrap_or_default()),
-        )
+        let received =
+            received.map(|m| (m.bytes, m.cmsgs().map(Iterator::collect::<Vec<_>>).unwrap_or_default()));
+        super::from_nix(Call::Recv, received)
     })?;
-    let fds = message.into_iter().find_map(|control| match control {
+    let fd = controls.into_iter().find_map(|control| match control {
         ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
         _ => None,
     });
     // SAFETY: the kernel has made the descriptor for this process, and nobody else owns it.
-    Ok(fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+    Ok((len, fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })))
 }
