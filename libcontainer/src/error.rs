@@ -158,7 +158,7 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::SendListener, libc::ENOENT | libc::ECONNREFUSED) => {
             "the seccomp agent has to listen there before the program is started"
         }
-        (Step::SendListener, libc::EAGAIN) => {
+        (Step::SendListener, libc::ETIMEDOUT) => {
             "the seccomp agent does not take the connection or what is sent"
         }
         (Step::Cwd, libc::ENOENT) => "the working directory is not inside the container's root",

@@ -121,15 +121,15 @@ impl Pass {
         listener: Option<&Listener>,
     ) -> Result<(), Stop> {
         let number = socket.as_raw_fd();
-        socket::with_envelope(message, listener.map(|listener| listener.0), |envelope| {
-            // SAFETY: `envelope` and what it points to live until the call returns.
+        let flags = libc::MSG_NOSIGNAL as usize;
+        let sent = socket::with_envelope(message, listener.map(|listener| listener.0), |envelope| {
             retry(|| {
-                check(Call::Send, unsafe {
-                    self.call(libc::SYS_sendmsg, number, envelope as usize, libc::MSG_NOSIGNAL as usize)
-                })
+                // SAFETY: the envelope and what it points to live until the call returns; nothing is written.
+                let ret = unsafe { self.call(libc::SYS_sendmsg, number, envelope as usize, flags) };
+                check(Call::Send, ret)
             })
-        })
-        .map(drop)
+        });
+        sent.map(drop)
     }
 
     /// read(2) of one message from a socket; its length, 0 when the peer is gone.
@@ -137,12 +137,13 @@ impl Pass {
     /// # Errors
     /// Those of the call.
     pub fn read(self, socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Stop> {
-        let (number, len) = (socket.as_raw_fd(), buffer.len());
-        // SAFETY: `buffer` is valid for writing its length.
-        retry(|| {
-            check(Call::Recv, unsafe { self.call(libc::SYS_read, number, buffer.as_mut_ptr() as usize, len) })
-        })
-        .map(size)
+        let (number, at, len) = (socket.as_raw_fd(), buffer.as_mut_ptr() as usize, buffer.len());
+        let read = retry(|| {
+            // SAFETY: `buffer` is valid for writing its length.
+            let ret = unsafe { self.call(libc::SYS_read, number, at, len) };
+            check(Call::Recv, ret)
+        });
+        read.map(size)
     }
 
     /// Closes the listener. A process that keeps its own waits for ever when nobody else has it any more.

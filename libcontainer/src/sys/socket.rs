@@ -78,33 +78,30 @@ fn to_the_last<T>(mut receive: impl FnMut() -> Result<T, Stop>) -> Result<T, Sto
 /// # Errors
 /// Those of sendmsg(2).
 pub fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<usize, Stop> {
-    let sent = with_envelope(message, Some(fd.as_raw_fd()), |envelope| {
+    send_part(socket, message, Some(fd.as_raw_fd()))
+}
+
+/// Sends all of `message` over a stream, and with its first part a copy of the descriptor `fd`.
+///
+/// # Errors
+/// Those of sendmsg(2); ETIMEDOUT if the peer takes nothing for [`PATIENCE`].
+pub fn send_all(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<(), Stop> {
+    let mut sent = send_descriptor(socket, message, fd)?;
+    while let Some(rest) = message.get(sent..).filter(|rest| !rest.is_empty()) {
+        sent += send_part(socket, rest, None)?;
+    }
+    Ok(())
+}
+
+fn send_part(socket: BorrowedFd<'_>, message: &[u8], fd: Option<RawFd>) -> Result<usize, Stop> {
+    let sent = with_envelope(message, fd, |envelope| {
         retry(|| {
             // SAFETY: the envelope and what it points to live until the call returns; nothing is written.
             let ret = unsafe { libc::sendmsg(socket.as_raw_fd(), envelope, libc::MSG_NOSIGNAL) };
             check(Call::Send, ret as libc::c_long)
         })
     });
-    sent.map(super::size)
-}
-
-/// Sends all of `message` over a stream, and with its first part a copy of the descriptor `fd`.
-///
-/// # Errors
-/// Those of sendmsg(2); EAGAIN if the peer takes nothing for [`PATIENCE`].
-pub fn send_all(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<(), Stop> {
-    let mut sent = send_descriptor(socket, message, fd)?;
-    while let Some(rest) = message.get(sent..).filter(|rest| !rest.is_empty()) {
-        let ret = with_envelope(rest, None, |envelope| {
-            // SAFETY: as in `send_descriptor`.
-            retry(|| {
-                check(Call::Send, unsafe { libc::sendmsg(socket.as_raw_fd(), envelope, libc::MSG_NOSIGNAL) }
-                    as _)
-            })
-        })?;
-        sent += super::size(ret);
-    }
-    Ok(())
+    sent.map(super::size).map_err(out_of_patience)
 }
 
 /// Lets `send` have `message`, and the descriptor if one goes with it, as sendmsg(2) takes them.
@@ -190,20 +187,26 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Connects to the socket at the file `name` in `directory`. Allocates.
 ///
 /// # Errors
-/// ECONNREFUSED if nobody listens any more, EAGAIN if who listens does not accept for [`PATIENCE`].
+/// ECONNREFUSED if nobody listens any more, ETIMEDOUT if who listens does not accept for [`PATIENCE`].
 pub fn connect(directory: BorrowedFd<'_>, name: &str, kind: Kind) -> Result<OwnedFd, Stop> {
     let kind = if kind == Kind::Packets { libc::SOCK_SEQPACKET } else { libc::SOCK_STREAM };
     let socket = unix_socket(kind)?;
     limit_sending(socket.as_fd())?;
     let address = address(directory, name)?;
     let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
-    retry(|| {
+    let connected = retry(|| {
         // SAFETY: `address` is a sockaddr_un of `len` bytes.
         check_int(Call::Connect, unsafe {
             libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len)
         })
-    })?;
+    });
+    connected.map_err(out_of_patience)?;
     Ok(socket)
+}
+
+/// The kernel says EAGAIN when the time of SO_SNDTIMEO is over, which reads as if nobody had waited.
+fn out_of_patience(stop: Stop) -> Stop {
+    if stop.is(Errno::EAGAIN) { Stop::new(stop.call, Errno::ETIMEDOUT) } else { stop }
 }
 
 /// Connecting and sending give up after [`PATIENCE`]. See socket(7), SO_SNDTIMEO.
