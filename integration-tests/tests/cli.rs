@@ -201,7 +201,7 @@ fn features_is_a_document_with_what_the_specification_requires() {
     has("/mountOptions", &["ro", "rro", "rbind", "nosuid", "strictatime", "rslave", "idmap"]);
     has("/linux/namespaces", &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]);
     has("/linux/capabilities", &["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_BPF"]);
-    has("/linux/seccomp/actions", &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"]);
+    has("/linux/seccomp/actions", &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_NOTIFY"]);
     has("/linux/seccomp/archs", &["SCMP_ARCH_X86_64"]);
     assert_eq!(features["linux"]["cgroup"]["v1"], true);
     assert_eq!(features["linux"]["seccomp"]["enabled"], true);

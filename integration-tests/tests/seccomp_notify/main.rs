@@ -444,6 +444,20 @@ fn s07_r53_an_exec_whose_agent_never_answers_goes_with_its_container() {
 }
 
 #[test]
+fn s07_a_runtime_that_is_under_a_listener_itself_says_so() {
+    let runtime = runtime();
+    let agent = compliant();
+    let bundle = probe(&["exit", "0"], mkdir(&agent.path())).build().unwrap();
+    let mut command = runtime.command(["run", "--bundle"]);
+    command.arg(bundle.path()).arg(runtime.fresh_id());
+    agent::put_under_a_listener(&mut command);
+    let ran = runtime.finish(command).unwrap();
+    assert_eq!(ran.exit, Exit::Code(1));
+    assert!(ran.stderr.contains("load the seccomp filter: seccomp: device or resource busy"), "{ran:?}");
+    assert!(ran.stderr.contains("hint: the runtime itself is under a filter that has a listener"), "{ran:?}");
+}
+
+#[test]
 fn s07_an_agent_that_is_dead_when_a_container_is_created_may_come_before_it_is_started() {
     let runtime = runtime();
     let place = tempfile::tempdir().unwrap();
