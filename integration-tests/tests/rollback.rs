@@ -43,14 +43,17 @@ fn every_step_that_fails_is_named_and_leaves_nothing_behind() {
     let sockets = tempfile::tempdir().unwrap();
     let socket = sockets.path().join("console.sock");
     let _listener = UnixListener::bind(&socket).unwrap();
+    let agent = UnixListener::bind(sockets.path().join("agent.sock")).unwrap();
+    agent.set_nonblocking(true).unwrap();
     let mut failures = Vec::new();
-    for (name, bundle) in bundles(&pod) {
+    for (name, bundle) in bundles(&pod, &sockets.path().join("agent.sock")) {
         let bundle = bundle.build().unwrap();
         let terminal = bundle.config()["process"]["terminal"] == true;
         let stage = Stage {
             runtime: &runtime,
             bundle: &bundle,
             console: terminal.then_some(socket.as_path()),
+            agent: &agent,
             id: runtime.fresh_id(),
         };
         // The healthy container first: a bundle that cannot run at all proves nothing about its steps.
@@ -96,6 +99,7 @@ struct Stage<'a> {
     runtime: &'a Runtime,
     bundle: &'a Bundle,
     console: Option<&'a Path>,
+    agent: &'a UnixListener,
     id: String,
 }
 
@@ -110,7 +114,14 @@ impl Stage<'_> {
             command.arg("--console-socket").arg(socket);
         }
         command.arg(id);
-        self.runtime.finish(command).unwrap()
+        let finished = self.runtime.finish(command).unwrap();
+        self.forget_introductions();
+        finished
+    }
+
+    /// Closes what the agent was sent, whose calls nobody makes.
+    fn forget_introductions(&self) {
+        while self.agent.accept().is_ok() {}
     }
 
     /// `run` to the end.
@@ -159,6 +170,7 @@ impl Stage<'_> {
         let created = self.call(&["create"], Some(step.code), id);
         if created.exit.success() {
             let started = self.runtime.call(["start", id]).unwrap();
+            self.forget_introductions();
             if started.exit.success() {
                 return Err("neither create nor start reached it".into());
             }
@@ -207,7 +219,7 @@ fn reap() {
 }
 
 /// One bundle for each way into the namespaces, all with as much in them as goes together.
-fn bundles(pod: &Namespaces) -> Vec<(&'static str, BundleBuilder)> {
+fn bundles(pod: &Namespaces, agent: &Path) -> Vec<(&'static str, BundleBuilder)> {
     let id_map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     let new = |kind: &str| json!({"type": kind});
     let join = |kind: &str, file: &str| json!({"type": kind, "path": pod.path(file)});
@@ -223,6 +235,8 @@ fn bundles(pod: &Namespaces) -> Vec<(&'static str, BundleBuilder)> {
     let time = rich()
         .push("/linux/namespaces", new("time"))
         .set("/linux/timeOffsets", offsets)
+        .set("/linux/seccomp/listenerPath", json!(agent))
+        .push("/linux/seccomp/syscalls", json!({"names": ["swapoff"], "action": "SCMP_ACT_NOTIFY"}))
         .set("/process/terminal", json!(true))
         .set("/process/consoleSize", json!({"height": 20, "width": 70}));
     let member = rich().remove("/linux/sysctl").remove("/hostname").remove("/domainname").set(

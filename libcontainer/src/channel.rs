@@ -14,6 +14,8 @@
 //! Go(Created)    -->                       the record is written: the container exists
 //! Go(Start)      -->                       here for `run`, else over the start socket
 //!                <-- Reached(Start)        nothing is left to do but the exec
+//!                <-- Reached(Listener)     only if the filter has one, which comes with it
+//! Go(Listener)   -->                       the agent has it
 //!                    end of file           the program is being executed
 //! ```
 //! Instead of any of its messages init may send `Failed(step, call, errno)`, with words behind the frame: the end of
@@ -26,6 +28,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::plan::step::Step;
+use crate::sys::listener::{Listener, Pass};
 use crate::sys::{Call, Stop, socket};
 
 /// A point of the conversation.
@@ -44,6 +47,8 @@ pub(crate) enum Milestone {
     Start = 5,
     /// The sources of mounts that were open are attached.
     Sources = 6,
+    /// The filter is loaded, and whoever answers its calls has the listener.
+    Listener = 7,
 }
 
 const MILESTONES: &[Milestone] = &[
@@ -53,6 +58,7 @@ const MILESTONES: &[Milestone] = &[
     Milestone::Created,
     Milestone::Start,
     Milestone::Sources,
+    Milestone::Listener,
 ];
 
 /// A step that failed, and why: twelve bytes between the processes.
@@ -187,15 +193,7 @@ impl Channel {
     pub(crate) fn receive(&self) -> Result<Option<Message>, Stop> {
         let mut frame = [0; FRAME];
         let length = socket::receive(self.fd(), &mut frame)?;
-        Channel::read(frame, length)
-    }
-
-    fn read(frame: [u8; FRAME], length: usize) -> Result<Option<Message>, Stop> {
-        match (length, Message::decode(frame)) {
-            (0, _) => Ok(None),
-            (FRAME, Some(message)) => Ok(Some(message)),
-            _ => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
-        }
+        understand(frame, length)
     }
 
     /// Sends a failure, and the first 4096 bytes of what else there is to say, in one message: somebody else may be
@@ -204,29 +202,56 @@ impl Channel {
     /// # Errors
     /// EPIPE if the other side is gone.
     pub(crate) fn send_failure(&self, failure: Failure, words: &[u8]) -> Result<(), Stop> {
-        let mut message = [0; FRAME + WORDS];
-        let len = words.len().min(WORDS);
-        message[..FRAME].copy_from_slice(&Message::Failed(failure).encode());
-        message[FRAME..FRAME + len].copy_from_slice(&words[..len]);
-        socket::send(self.fd(), &message[..FRAME + len])
+        let (message, length) = in_words(failure, words);
+        socket::send(self.fd(), &message[..length])
     }
 
     /// Receives one message, and the words that a failure may come with; `None` if the other side is gone.
     ///
     /// # Errors
     /// EBADMSG for something that is no message.
-    pub(crate) fn receive_words(&self) -> Result<Option<(Message, Vec<u8>)>, Stop> {
+    pub(crate) fn receive_words(&self) -> Result<Option<Said>, Stop> {
         let mut message = [0; FRAME + WORDS];
-        let len = socket::receive(self.fd(), &mut message)?;
-        let Some((frame, words)) = message[..len].split_first_chunk::<FRAME>() else {
-            return if len == 0 { Ok(None) } else { Err(Stop::new(Call::Recv, Errno::EBADMSG)) };
-        };
-        match Message::decode(*frame) {
-            Some(message) if words.is_empty() || matches!(message, Message::Failed(_)) => {
-                Ok(Some((message, words.to_vec())))
-            }
-            _ => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
-        }
+        let length = socket::receive(self.fd(), &mut message)?;
+        understand_words(&message[..length])
+    }
+
+    /// As [`Channel::receive_words`], with the descriptor that may come with the message.
+    ///
+    /// # Errors
+    /// As [`Channel::receive_words`].
+    pub(crate) fn receive_with_descriptor(&self) -> Result<(Option<Said>, Option<OwnedFd>), Stop> {
+        let mut message = [0; FRAME + WORDS];
+        let mut descriptors = [const { None }; socket::DESCRIPTORS_MAX];
+        let length = socket::receive_descriptors(self.fd(), &mut message, &mut descriptors)?;
+        Ok((understand_words(&message[..length])?, descriptors.into_iter().next().flatten()))
+    }
+
+    /// Sends one message from under a filter that lets calls with `pass` through, and the filter's listener.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    pub(crate) fn send_by(&self, pass: Pass, message: Message, listener: &Listener) -> Result<(), Stop> {
+        pass.send(self.fd(), &message.encode(), Some(listener))
+    }
+
+    /// As [`Channel::send_failure`], from under such a filter.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    pub(crate) fn send_failure_by(&self, pass: Pass, failure: Failure, words: &[u8]) -> Result<(), Stop> {
+        let (message, length) = in_words(failure, words);
+        pass.send(self.fd(), &message[..length], None)
+    }
+
+    /// As [`Channel::await_go`], from under such a filter.
+    ///
+    /// # Errors
+    /// As [`Channel::await_go`].
+    pub(crate) fn await_go_by(&self, pass: Pass, milestone: Milestone) -> Result<(), Stop> {
+        let mut frame = [0; FRAME];
+        let length = pass.read(self.fd(), &mut frame)?;
+        is_go(understand(frame, length)?, milestone)
     }
 
     /// Waits for permission to go on past `milestone`.
@@ -234,15 +259,7 @@ impl Channel {
     /// # Errors
     /// [`Call::Closed`] if the other side is gone.
     pub(crate) fn await_go(&self, milestone: Milestone) -> Result<(), Stop> {
-        Channel::expect_go(milestone, self.receive()?)
-    }
-
-    fn expect_go(milestone: Milestone, message: Option<Message>) -> Result<(), Stop> {
-        match message {
-            Some(Message::Go(m)) if m == milestone => Ok(()),
-            None => Err(Stop::new(Call::Closed, Errno::EPIPE)),
-            Some(_) => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
-        }
+        is_go(self.receive()?, milestone)
     }
 
     /// Asks for the next sources of mounts, and waits for them.
@@ -256,7 +273,7 @@ impl Channel {
         self.send(Message::Reached(Milestone::Sources))?;
         let mut frame = [0; FRAME];
         let length = socket::receive_descriptors(self.fd(), &mut frame, sources)?;
-        Channel::expect_go(Milestone::Sources, Channel::read(frame, length)?)
+        is_go(understand(frame, length)?, Milestone::Sources)
     }
 
     /// Sends the sources that were asked for, at most as many as one message takes.
@@ -274,6 +291,45 @@ impl Channel {
     pub(crate) fn reach(&self, milestone: Milestone) -> Result<(), Stop> {
         self.send(Message::Reached(milestone))?;
         self.await_go(milestone)
+    }
+}
+
+/// The message in `len` bytes of a frame.
+fn understand(frame: [u8; FRAME], len: usize) -> Result<Option<Message>, Stop> {
+    let message = Message::decode(frame).filter(|_| len == FRAME);
+    if len > 0 && message.is_none() { Err(Stop::new(Call::Recv, Errno::EBADMSG)) } else { Ok(message) }
+}
+
+/// A message, and the words that a failure may come with.
+pub(crate) type Said = (Message, Vec<u8>);
+
+/// A failure as it is sent with its words, and the length of that.
+fn in_words(failure: Failure, words: &[u8]) -> ([u8; FRAME + WORDS], usize) {
+    let mut message = [0; FRAME + WORDS];
+    let length = FRAME + words.len().min(WORDS);
+    message[..FRAME].copy_from_slice(&Message::Failed(failure).encode());
+    message[FRAME..length].copy_from_slice(&words[..length - FRAME]);
+    (message, length)
+}
+
+/// The message in `bytes`, and the words behind it.
+fn understand_words(bytes: &[u8]) -> Result<Option<Said>, Stop> {
+    let Some((frame, words)) = bytes.split_first_chunk::<FRAME>() else {
+        return if bytes.is_empty() { Ok(None) } else { Err(Stop::new(Call::Recv, Errno::EBADMSG)) };
+    };
+    match Message::decode(*frame) {
+        Some(message) if words.is_empty() || matches!(message, Message::Failed(_)) => {
+            Ok(Some((message, words.to_vec())))
+        }
+        _ => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
+    }
+}
+
+fn is_go(message: Option<Message>, milestone: Milestone) -> Result<(), Stop> {
+    match message {
+        Some(Message::Go(m)) if m == milestone => Ok(()),
+        None => Err(Stop::new(Call::Closed, Errno::EPIPE)),
+        Some(_) => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The verbs: what can be done with containers. Runs in the runtime's process.
 
+mod agent;
 mod create;
 mod exec;
 
@@ -12,13 +13,15 @@ use nix::libc;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 
-use crate::channel::{Channel, Message, Milestone};
+use crate::channel::{At, Channel, Message, Milestone};
 use crate::error::{Error, ErrorKind};
 use crate::hooks::{self, Stage, StateText, Streams};
 use crate::host;
+use crate::launch::listener::Agent;
 use crate::launch::{Broken, cgroup};
 use crate::plan::document;
 use crate::plan::hooks::Hook;
+use crate::plan::step::Step;
 use crate::state::{Entry, Identity, Record, START, Store};
 use crate::sys::{Call, Stop, process, socket};
 
@@ -191,27 +194,36 @@ impl Container {
         let lost =
             |stop: Stop| Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id()));
         channel.send(Message::Go(Milestone::Start)).map_err(lost)?;
-        let mut executes = false;
-        let mut last = channel.receive_words().map_err(lost)?;
-        if matches!(last, Some((Message::Reached(Milestone::Start), _))) {
-            executes = true;
-            last = channel.receive_words().map_err(lost)?;
-        }
-        match last {
-            // The channel closes by itself when the program is executed.
-            None if executes => self.poststart(),
-            None => Err(self.wrong_state("start", Status::Stopped)),
-            Some((Message::Failed(failure), words)) => {
-                // The plan is made again for its words; the config is the one that it was made from.
-                let broken = Broken::heard(failure, &words);
-                let error = Error::launch(&create::recompile(self)?, &broken);
-                if error.kind() == ErrorKind::Hook {
-                    self.give_up();
-                }
-                Err(error)
+        let (agent, pid) = (self.agent(Status::Created), self.record.process.map_or(0, |init| init.pid));
+        let heard = channel.receive_words().at(Step::Channel).and_then(|first| match first {
+            Some((Message::Reached(Milestone::Start), _)) => {
+                Agent::hear(agent.as_ref(), channel, pid).map(|last| (true, last))
             }
-            Some(_) => Err(lost(Stop { call: Call::Recv, errno: libc::EBADMSG })),
+            first => Ok((false, first)),
+        });
+        match heard {
+            // The channel closes by itself when the program is executed.
+            Ok((true, None)) => self.poststart(),
+            Ok((false, None)) => Err(self.wrong_state("start", Status::Stopped)),
+            Ok((_, Some((Message::Failed(failure), words)))) => {
+                Err(self.broken(&Broken::heard(failure, &words)))
+            }
+            Ok((_, Some(_))) => Err(lost(Stop { call: Call::Recv, errno: libc::EBADMSG })),
+            Err(failure) => Err(self.broken(&failure.into())),
         }
+    }
+
+    /// A step of starting it has failed.
+    fn broken(&self, broken: &Broken) -> Error {
+        // The plan is made again for its words; the config is the one that it was made from.
+        let error = match create::recompile(self) {
+            Ok(plan) => Error::launch(&plan, broken),
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::Hook {
+            self.give_up();
+        }
+        error
     }
 
     fn poststart(&self) -> Result<(), Error> {

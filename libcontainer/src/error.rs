@@ -121,6 +121,10 @@ impl Error {
                     "exec: {name:?}{found}: {stop}\nhint: its interpreter {interpreter}, or what that one needs, does not exist"
                 )
             }
+            // No kernel is without this call, but one whose answer nobody is left to give fails like this.
+            (_, Call::Execve) if stop.errno == libc::ENOSYS => {
+                format!("exec: {name:?}: {stop}\nhint: the seccomp agent has closed the listener")
+            }
             _ => format!("exec: {name:?}{found}: {stop}"),
         };
         Error { kind, message }
@@ -179,6 +183,13 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::OomScore | Step::Rlimit(_), libc::EACCES | libc::EPERM) => "this takes CAP_SYS_RESOURCE",
         (Step::User | Step::Groups | Step::BecomeRoot, libc::EINVAL) => {
             "the id is not mapped in the user namespace"
+        }
+        (Step::LoadFilter, libc::EBUSY) => "the runtime itself is under a filter that has a listener",
+        (Step::SendListener, libc::ENOENT | libc::ECONNREFUSED) => {
+            "the seccomp agent has to listen there before the program is started"
+        }
+        (Step::SendListener, libc::ETIMEDOUT) => {
+            "the seccomp agent does not take the connection or what is sent"
         }
         (Step::Cwd, libc::ENOENT) => "the working directory is not inside the container's root",
         (Step::Console, libc::ENODEV | libc::ENOENT) => {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::facts::CgroupVersion;
 use crate::plan::hooks::{Hook, OutputFiles};
+use crate::plan::seccomp::Listener;
 
 const RECORD: &str = "record.json";
 const RECORD_NEW: &str = "record.new";
@@ -56,6 +57,9 @@ pub struct Record {
     pub process: Option<Identity>,
     /// It has a program to start.
     pub startable: bool,
+    /// Who decides about its system calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Listener>,
     /// Hooks to run when its program has been started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,

@@ -298,6 +298,7 @@ fn record(bundle: &Bundle, plan: &Plan, options: &Options) -> Record {
         namespaces: plan.entry.private_flags(),
         process: None,
         startable: plan.process.is_some(),
+        listener: plan.seccomp.as_ref().and_then(|seccomp| seccomp.listener.clone()),
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
         hook_output: plan.hooks.output.clone(),

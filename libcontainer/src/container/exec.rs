@@ -117,6 +117,7 @@ impl Container {
             cgroups: self.cgroups_for(pid, options.cgroup.as_deref())?,
             process: &plan.process,
             seccomp: plan.seccomp.as_ref(),
+            agent: self.agent(status),
             become_root: plan.become_root,
             console: options.console,
             preserved: options.preserved,

@@ -5,6 +5,7 @@
 
 mod enter;
 mod interpreter;
+mod listener;
 mod process;
 mod rootfs;
 

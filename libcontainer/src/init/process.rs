@@ -18,10 +18,11 @@ use crate::plan::step::Step;
 use crate::sys::attributes::{self, SchedAttr};
 use crate::sys::creds::{self, Instruction};
 use crate::sys::fs::{self, CWD, Proc};
+use crate::sys::listener::Pass;
 use crate::sys::process::{self, Strings};
 use crate::sys::{Call, Root, Stop, mount, signal, socket, terminal};
 
-use super::Build;
+use super::{Build, listener};
 
 /// Capability 21: what loading a filter without no_new_privs takes.
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -52,6 +53,8 @@ pub(crate) struct Filter {
     pub(crate) instructions: Vec<Instruction>,
     /// `SECCOMP_FILTER_FLAG_` bits.
     pub(crate) flags: u32,
+    /// What lets calls through before the agent knows of the listener, if there is one.
+    pub(crate) pass: Option<Pass>,
 }
 
 impl Program<'_> {
@@ -111,20 +114,39 @@ pub(super) fn execute(
         channel.send(Message::Reached(Milestone::Start)).at(Step::Channel)?;
         fault.attempt(Step::CloseFiles, || process::close_on_exec_from(3 + preserved))?;
         fault.attempt(Step::Signals, signal::unblock_all)?;
-        if let Some(filter) = &program.filter {
-            fault.attempt(Step::LoadFilter, || creds::load_filter(&filter.instructions, filter.flags))?;
+        match &program.filter {
+            Some(filter) => load_filter(filter, channel, fault),
+            None => Ok(()),
         }
-        fault.attempt(Step::Exec, || Ok(()))
     };
     if let Err(failure) = ready() {
         return failure;
     }
+    let failure = match fault.attempt(Step::Exec, || Ok(())) {
+        Ok(()) => execute_program(program, words),
+        Err(failure) => failure,
+    };
+    match program.filter.as_ref().and_then(|filter| filter.pass) {
+        Some(pass) => listener::give_up(failure, words.as_bytes(), pass, channel),
+        None => failure,
+    }
+}
+
+fn load_filter(filter: &Filter, channel: &Channel, fault: Fault) -> Result<(), Failure> {
+    match filter.pass {
+        Some(pass) => listener::load(filter, pass, channel, fault),
+        None => fault.attempt(Step::LoadFilter, || creds::load_filter(&filter.instructions, filter.flags)),
+    }
+}
+
+fn execute_program(program: &mut Program<'_>, words: &mut LastWords) -> Failure {
     let home = CStr::from_bytes_until_nul(program.home.as_slice()).ok().filter(|home| !home.is_empty());
     let file = program.process.programs.get(program.found).map_or(c"", |file| file.as_c_str());
     let stop = process::exec(file, &program.args, &mut program.env, home);
     words.clear();
     words.add(file.to_bytes());
-    if stop.is(Errno::ENOENT) {
+    let may_look = program.filter.as_ref().is_none_or(|filter| filter.pass.is_none());
+    if stop.is(Errno::ENOENT) && may_look {
         // The file was there a moment ago: what it wants to be run by may not be.
         super::interpreter::find(file, |name| {
             words.add(b"\0");

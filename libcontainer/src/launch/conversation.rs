@@ -97,7 +97,7 @@ impl Conversation<'_, '_> {
             }
             // The caller answers when the record is written.
             Milestone::Created => return Ok(()),
-            Milestone::Cgroup | Milestone::Start => return Err(garbled().into()),
+            Milestone::Cgroup | Milestone::Start | Milestone::Listener => return Err(garbled().into()),
         }
         launched.channel.send(Message::Go(milestone)).at(Step::Channel)?;
         Ok(())

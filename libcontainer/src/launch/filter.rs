@@ -21,7 +21,7 @@ use crate::sys::{Call, Stop, fs};
 pub(crate) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
     let mut context = context(plan).map_err(|_| Stop::new(Call::Seccomp, Errno::EINVAL))?;
     let instructions = export(&mut context)?;
-    Ok(Filter { instructions, flags: plan.flags })
+    Ok(Filter { instructions, flags: plan.flags, pass: None })
 }
 
 /// The architectures that the library can make filters for, among those that the specification names.
@@ -118,6 +118,7 @@ fn action(action: Action) -> ScmpAction {
         Action::Trace(value) => ScmpAction::Trace(value),
         Action::Log => ScmpAction::Log,
         Action::Allow => ScmpAction::Allow,
+        Action::Notify => ScmpAction::Notify,
     }
 }
 
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     fn profile(rules: Vec<Rule>) -> Seccomp {
-        Seccomp { default: Action::Errno(1), architectures: vec![], flags: 0, rules }
+        Seccomp { default: Action::Errno(1), architectures: vec![], flags: 0, rules, listener: None }
     }
 
     #[test]

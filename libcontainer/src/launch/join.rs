@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::conversation::{adopt, died, garbled, gather};
+use super::listener::Agent;
 use super::{Broken, Inside, ready_program};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
@@ -37,6 +38,8 @@ pub(crate) struct Joining<'a> {
     pub(crate) process: &'a Process,
     /// The container's system call filter.
     pub(crate) seccomp: Option<&'a Seccomp>,
+    /// Who decides about its system calls.
+    pub(crate) agent: Option<Agent<'a>>,
     /// Root exists in the container's user namespace.
     pub(crate) become_root: bool,
     /// Where the terminal's master is sent.
@@ -61,7 +64,7 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
         step_in.then(|| Inside::enter(joining.target.as_fd(), pid_flag)).transpose().at(Step::Join(0))?;
     let flags = if step_in { joining.namespaces & !pid_flag } else { joining.namespaces };
     let target = init::Target { pidfd: joining.target, flags };
-    let filter = joining.seccomp.map(super::filter::compile).transpose().at(Step::CompileFilter)?;
+    let filter = joining.seccomp.map(super::listener::compile).transpose().at(Step::CompileFilter)?;
     let mut orders = Orders {
         channel: theirs,
         proc: Proc::open().at(Step::Channel)?,
@@ -88,7 +91,7 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
     drop(orders);
     let mut leash = Leash::new(child);
     let mut reforked = !entry.refork;
-    converse(&channel, &mut leash, &mut reforked).inspect_err(|_| {
+    converse(&channel, joining.agent.as_ref(), &mut leash, &mut reforked).inspect_err(|_| {
         if !reforked {
             gather(&channel, &mut leash);
         }
@@ -119,10 +122,16 @@ fn tasks(cgroups: &[(CgroupVersion, PathBuf)]) -> Vec<KernelString> {
 }
 
 /// Talks to the process until its program is being executed.
-fn converse(channel: &Channel, leash: &mut Leash, reforked: &mut bool) -> Result<(), Broken> {
+fn converse(
+    channel: &Channel,
+    agent: Option<&Agent<'_>>,
+    leash: &mut Leash,
+    reforked: &mut bool,
+) -> Result<(), Broken> {
     let mut started = false;
     loop {
-        match channel.receive_words().at(Step::Channel)? {
+        let pid = leash.child().map_or(0, |child| child.pid);
+        match Agent::hear(agent, channel, pid)? {
             Some((Message::Forked(pid), _)) => {
                 adopt(pid, leash)?;
                 *reforked = true;

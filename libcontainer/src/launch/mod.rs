@@ -7,6 +7,7 @@ mod devices;
 pub(crate) mod filter;
 mod idmap;
 mod join;
+pub(crate) mod listener;
 mod supply;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -227,7 +228,7 @@ fn program<'a>(
     settings: &Settings<'_>,
 ) -> Result<Program<'a>, Failure> {
     let filter =
-        plan.seccomp.as_ref().map(|s| settings.fault.attempt(Step::CompileFilter, || filter::compile(s)));
+        plan.seccomp.as_ref().map(|s| settings.fault.attempt(Step::CompileFilter, || listener::compile(s)));
     let console = settings.console.map(|socket| socket.try_clone_to_owned()).transpose();
     let console =
         console.map_err(|_| Stop { call: Call::Dup, errno: libc::EMFILE }).at(Step::ConnectConsole)?;

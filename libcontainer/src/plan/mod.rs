@@ -101,7 +101,7 @@ pub struct ExecPlan {
 impl ExecPlan {
     /// Names a step of this plan, as [`Plan::describe`] does.
     pub fn describe(&self, step: Step) -> impl fmt::Display + '_ {
-        ProcessStep { process: Some(&self.process), step }
+        ProcessStep { process: Some(&self.process), seccomp: self.seccomp.as_ref(), step }
     }
 }
 
@@ -211,6 +211,7 @@ impl Plan {
             (Step::FindProgram, process.is_some()),
             (Step::AwaitStart, true),
             (Step::LoadFilter, self.seccomp.is_some()),
+            (Step::SendListener, self.seccomp.as_ref().is_some_and(|s| s.listener.is_some())),
             (Step::Exec, process.is_some()),
         ];
         steps.extend(once.into_iter().filter(|(_, taken)| *taken).map(|(step, _)| step));
@@ -306,7 +307,9 @@ impl fmt::Display for Described<'_> {
             Step::Poststart(i) => hook(&plan.hooks.poststart, "poststart", i, f),
             Step::Poststop(i) => hook(&plan.hooks.poststop, "poststop", i, f),
             Step::Root => write!(f, "root file system {}", plan.rootfs.path),
-            step => ProcessStep { process: plan.process.as_ref(), step }.fmt(f),
+            step => {
+                ProcessStep { process: plan.process.as_ref(), seccomp: plan.seccomp.as_ref(), step }.fmt(f)
+            }
         }
     }
 }
@@ -314,11 +317,17 @@ impl fmt::Display for Described<'_> {
 /// A step that concerns the program alone, or that happens once.
 struct ProcessStep<'a> {
     process: Option<&'a Process>,
+    seccomp: Option<&'a Seccomp>,
     step: Step,
 }
 
 impl fmt::Display for ProcessStep<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Step::SendListener, Some(listener)) =
+            (self.step, self.seccomp.and_then(|s| s.listener.as_ref()))
+        {
+            return write!(f, "send the seccomp listener to {}", listener.path);
+        }
         let Some(process) = self.process else { return f.write_str(phrase(self.step)) };
         let name = || process.args.first().map_or("?", KernelString::as_str);
         match self.step {
@@ -371,6 +380,7 @@ fn phrase(step: Step) -> &'static str {
         Step::CloseFiles => "close inherited files",
         Step::AwaitStart => "wait for start",
         Step::LoadFilter => "load the seccomp filter",
+        Step::SendListener => "send the seccomp listener",
         Step::Record => "write the container's record",
         Step::Signals => "reset signals",
         _ => "talk to the container's process",

@@ -1,5 +1,7 @@
 //! The system call filter, as typed rules; the filter itself is compiled by `launch/filter.rs`. Pure.
 
+mod listener;
+
 use oci_spec::runtime::{
     Arch, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
     Spec,
@@ -7,6 +9,9 @@ use oci_spec::runtime::{
 use serde::Serialize;
 
 use super::invalid::Findings;
+use listener::{TSYNC, WAIT_KILLABLE_RECV};
+
+pub use listener::Listener;
 
 const SPEC: &str = "config-linux.md#seccomp";
 const AT: &str = "/linux/seccomp";
@@ -19,10 +24,10 @@ const MAX_ERRNO: u16 = 4095;
 
 /// The flags with their bits in linux/seccomp.h.
 const FLAGS: &[(LinuxSeccompFilterFlag, u32)] = &[
-    (LinuxSeccompFilterFlag::SeccompFilterFlagTsync, 1),
+    (LinuxSeccompFilterFlag::SeccompFilterFlagTsync, TSYNC),
     (LinuxSeccompFilterFlag::SeccompFilterFlagLog, 2),
     (LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow, 4),
-    (LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv, 32),
+    (LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv, WAIT_KILLABLE_RECV),
 ];
 
 /// The actions that are applied, for `features`.
@@ -33,6 +38,7 @@ pub const ACTIONS: &[&str] = &[
     "SCMP_ACT_KILL_PROCESS",
     "SCMP_ACT_KILL_THREAD",
     "SCMP_ACT_LOG",
+    "SCMP_ACT_NOTIFY",
     "SCMP_ACT_TRACE",
     "SCMP_ACT_TRAP",
 ];
@@ -72,6 +78,9 @@ pub struct Seccomp {
     pub flags: u32,
     /// Rules, in listed order.
     pub rules: Vec<Rule>,
+    /// Who decides about calls with the action [`Action::Notify`], if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Listener>,
 }
 
 /// A rule: the action for some system calls.
@@ -105,6 +114,8 @@ pub enum Action {
     Log,
     /// It is allowed.
     Allow,
+    /// The agent at the listener's path decides.
+    Notify,
 }
 
 /// A condition on one argument.
@@ -139,29 +150,23 @@ pub enum Op {
 pub fn compile(spec: &Spec, findings: &mut Findings) -> Option<Seccomp> {
     let seccomp = spec.linux().as_ref()?.seccomp().as_ref()?;
     let (default, ret) = (seccomp.default_action(), seccomp.default_errno_ret());
-    if seccomp.listener_metadata().as_ref().is_some_and(|m| !m.is_empty())
-        && seccomp.listener_path().is_none()
-    {
-        let says = "is for the listener, and there is no listenerPath; add it, or remove this";
-        findings.error(format!("{AT}/listenerMetadata"), says, SPEC);
-    }
-    let default = if default == LinuxSeccompAction::ScmpActNotify {
-        // Whoever is to be notified could not even be sent the descriptor.
-        findings.error(format!("{AT}/defaultAction"), "cannot be SCMP_ACT_NOTIFY: nothing would run", SPEC);
-        None
-    } else {
-        action(default, ret, ["defaultAction", "defaultErrnoRet"].map(|key| format!("{AT}/{key}")), findings)
-    };
+    let default = action(default, ret, format!("{AT}/defaultErrnoRet"), findings);
     let rules = seccomp.syscalls().iter().flatten().enumerate();
-    let rules =
+    let rules: Vec<Rule> =
         rules.filter_map(|(i, rule)| read_rule(rule, &format!("{AT}/syscalls/{i}"), findings)).collect();
-    let flags = seccomp.flags().as_deref().unwrap_or_default();
+    let asks = default.iter().chain(rules.iter().map(|rule| &rule.action)).any(|a| *a == Action::Notify);
+    let listener = listener::compile(seccomp, asks, findings);
     Some(Seccomp {
         default: default?,
         architectures: architectures(seccomp.architectures().as_deref().unwrap_or_default()),
-        flags: FLAGS.iter().filter(|row| flags.contains(&row.0)).fold(0, |bits, row| bits | row.1),
+        flags: listener::complete(bits(seccomp.flags().as_deref().unwrap_or_default()), asks),
         rules,
+        listener,
     })
+}
+
+fn bits(flags: &[LinuxSeccompFilterFlag]) -> u32 {
+    FLAGS.iter().filter(|row| flags.contains(&row.0)).fold(0, |bits, row| bits | row.1)
 }
 
 /// The native architecture always has a filter, so its alias says nothing.
@@ -182,21 +187,19 @@ fn read_rule(rule: &LinuxSyscall, at: &str, findings: &mut Findings) -> Option<R
     for (i, name) in rule.names().iter().enumerate().filter(|(_, n)| n.is_empty() || n.contains('\0')) {
         findings.error(format!("{at}/names/{i}"), format!("{name:?} is not the name of a system call"), SPEC);
     }
-    let places = ["action", "errnoRet"].map(|key| format!("{at}/{key}"));
-    let action = action(rule.action(), rule.errno_ret(), places, findings);
+    let action = action(rule.action(), rule.errno_ret(), format!("{at}/errnoRet"), findings);
     let args = rule.args().iter().flatten().enumerate();
     let args = args.filter_map(|(i, arg)| compare(*arg, &format!("{at}/args/{i}"), findings)).collect();
     Some(Rule { names: rule.names().clone(), action: action?, args })
 }
 
-/// An action with its number; `at` is where the two are in the config.
+/// An action with its number, which is in the config at `at_ret`.
 fn action(
     action: LinuxSeccompAction,
     ret: Option<u32>,
-    at: [String; 2],
+    at_ret: String,
     findings: &mut Findings,
 ) -> Option<Action> {
-    let [at_action, at_ret] = at;
     let number = ret.map_or(Some(EPERM), |ret| u16::try_from(ret).ok());
     let too_big = |limit: u16| format!("{} is more than {limit}", ret.unwrap_or_default());
     match action {
@@ -224,10 +227,8 @@ fn action(
         LinuxSeccompAction::ScmpActTrap => Some(Action::Trap),
         LinuxSeccompAction::ScmpActLog => Some(Action::Log),
         LinuxSeccompAction::ScmpActAllow => Some(Action::Allow),
-        _ => {
-            findings.error(at_action, "ketch does not apply SCMP_ACT_NOTIFY yet", SPEC);
-            None
-        }
+        LinuxSeccompAction::ScmpActNotify => Some(Action::Notify),
+        LinuxSeccompAction::ScmpActErrno | LinuxSeccompAction::ScmpActTrace => None,
     }
 }
 
@@ -271,7 +272,7 @@ mod tests {
     #[test]
     fn s01_every_action_of_features_compiles() {
         for action in ACTIONS {
-            assert!(compiled(json!({"defaultAction": action})).is_ok(), "{action}");
+            assert!(compiled(json!({"defaultAction": action, "listenerPath": "/l"})).is_ok(), "{action}");
         }
     }
 
@@ -286,12 +287,11 @@ mod tests {
             ("TRACE", Action::Trace(1)),
             ("LOG", Action::Log),
             ("ALLOW", Action::Allow),
+            ("NOTIFY", Action::Notify),
         ];
         for (name, action) in cases {
-            assert_eq!(
-                compiled(json!({"defaultAction": format!("SCMP_ACT_{name}")})).unwrap().default,
-                action
-            );
+            let config = json!({"defaultAction": format!("SCMP_ACT_{name}"), "listenerPath": "/l"});
+            assert_eq!(compiled(config).unwrap().default, action);
         }
     }
 
@@ -331,28 +331,12 @@ mod tests {
 
     #[test]
     fn s05_flags_are_bits() {
-        let flags = ["TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV"];
-        for (flag, bit) in flags.into_iter().zip([1, 2, 4, 32]) {
+        let flags = ["TSYNC", "LOG", "SPEC_ALLOW"];
+        for (flag, bit) in flags.into_iter().zip([1, 2, 4]) {
             let flag = format!("SECCOMP_FILTER_FLAG_{flag}");
             let seccomp = compiled(json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": [flag]})).unwrap();
             assert_eq!(seccomp.flags, bit);
         }
-    }
-
-    #[test]
-    fn s07_notify_is_refused_and_a_listener_that_is_not_used_is_ignored() {
-        let notify = json!({"names": ["x"], "action": "SCMP_ACT_NOTIFY"});
-        assert_eq!(rule(notify).unwrap_err(), ["/syscalls/0/action"]);
-        assert_eq!(compiled(json!({"defaultAction": "SCMP_ACT_NOTIFY"})).unwrap_err(), ["/defaultAction"]);
-        let unused =
-            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s", "listenerMetadata": "m"});
-        assert!(compiled(unused).is_ok());
-    }
-
-    #[test]
-    fn e32_metadata_without_a_listener_is_refused() {
-        let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "m"});
-        assert_eq!(compiled(seccomp).unwrap_err(), ["/listenerMetadata"]);
     }
 
     #[test]

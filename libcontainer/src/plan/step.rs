@@ -152,6 +152,8 @@ steps! {
     Signals = 56,
     /// Talking between the two processes.
     Channel = 57,
+    /// Giving the listener of the seccomp filter to its agent.
+    SendListener = 58,
     /// Opening the files that hooks print into.
     HookOutput = 70,
 }
@@ -165,6 +167,7 @@ impl Step {
             Step::AwaitStart
                 | Step::StartContainer(_)
                 | Step::LoadFilter
+                | Step::SendListener
                 | Step::Exec
                 | Step::Poststart(_)
                 | Step::Poststop(_)

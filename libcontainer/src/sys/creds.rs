@@ -133,6 +133,11 @@ pub struct Instruction {
 /// # Errors
 /// EACCES without CAP_SYS_ADMIN or no_new_privs, EINVAL for a program or flag that the kernel refuses.
 pub fn load_filter(program: &[Instruction], flags: u32) -> Result<(), Stop> {
+    set_filter(program, flags).map(drop)
+}
+
+/// As [`load_filter`]; the listener's number if `flags` ask for one.
+pub(super) fn set_filter(program: &[Instruction], flags: u32) -> Result<libc::c_long, Stop> {
     #[repr(C)]
     struct Program {
         len: libc::c_ushort,
@@ -144,5 +149,5 @@ pub fn load_filter(program: &[Instruction], flags: u32) -> Result<(), Stop> {
     // SAFETY: `program` is a sock_fprog whose filter is valid for `len` instructions.
     let ret =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
-    check(Call::Seccomp, ret).map(drop)
+    check(Call::Seccomp, ret)
 }

@@ -13,6 +13,7 @@ pub mod attributes;
 pub mod bpf;
 pub mod creds;
 pub mod fs;
+pub mod listener;
 pub mod mount;
 pub mod process;
 pub mod root;
@@ -43,7 +44,7 @@ calls! {
     Accept = "accept", Access = "faccessat", Bind = "bind", Bpf = "bpf", Capset = "capset", Chdir = "chdir",
     Chmod = "chmod", Chown = "chown", Chroot = "chroot", Clone3 = "clone3", CloseRange = "close_range",
     Connect = "connect", Dup = "dup3", Execve = "execve", Exit = "exit", Fsmount = "fsmount", Fsopen = "fsopen",
-    Getcwd = "getcwd", Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "kill",
+    Getcwd = "getcwd", Getrandom = "getrandom", Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "kill",
     Killed = "killed", Listen = "listen", Memfd = "memfd_create", Mkdir = "mkdir", Mknod = "mknod",
     Mount = "mount", MountSetattr = "mount_setattr", MoveMount = "move_mount", Open = "open",
     OpenTree = "open_tree", Openat2 = "openat2", Personality = "personality", PidfdOpen = "pidfd_open",

@@ -3,6 +3,7 @@
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -54,17 +55,20 @@ pub fn end_sending(socket: BorrowedFd<'_>) -> Result<(), Stop> {
 /// # Errors
 /// Those of recv(2).
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Stop> {
-    let mut receive = || {
-        retry(|| {
-            // SAFETY: `buffer` is valid for writing its length.
-            let ret = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-            check(Call::Recv, ret as libc::c_long)
-        })
+    let receive = || {
+        // SAFETY: `buffer` is valid for writing its length.
+        let ret = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        check(Call::Recv, ret as libc::c_long)
     };
-    match receive() {
-        // The peer died with a message of ours unread. This is told once, before its own last message.
-        Err(stop) if stop.is(Errno::ECONNRESET) => receive().map(super::size),
-        other => other.map(super::size),
+    to_the_last(receive).map(super::size)
+}
+
+/// Repeats `receive` while a signal interrupts it, and when the peer has died with a message of ours unread: this is
+/// told once, before its own last message.
+fn to_the_last<T>(mut receive: impl FnMut() -> Result<T, Stop>) -> Result<T, Stop> {
+    match retry(&mut receive) {
+        Err(stop) if stop.is(Errno::ECONNRESET) => retry(receive),
+        other => other,
     }
 }
 
@@ -90,15 +94,16 @@ impl Rights {
     }
 }
 
-/// Sends `message` and with it a copy of the descriptor `fd`. See unix(7), SCM_RIGHTS.
+/// Sends `message` and with it a copy of the descriptor `fd`; gives how much of the message was taken, which a
+/// stream may take in parts.
 ///
 /// # Errors
 /// Those of sendmsg(2).
-pub fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<(), Stop> {
-    send_descriptors(socket, message, &[fd])
+pub fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<usize, Stop> {
+    send_part(socket, message, &[fd])
 }
 
-/// Sends `message` and with it copies of `fds`, at most [`DESCRIPTORS_MAX`].
+/// Sends one message and with it copies of `fds`, at most [`DESCRIPTORS_MAX`].
 ///
 /// # Errors
 /// EINVAL for too many; those of sendmsg(2).
@@ -106,25 +111,55 @@ pub fn send_descriptors<F: AsFd>(socket: BorrowedFd<'_>, message: &[u8], fds: &[
     if fds.len() > DESCRIPTORS_MAX {
         return Err(Stop::new(Call::Send, Errno::EINVAL));
     }
-    let mut part = libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
-    let mut rights = Rights::new(fds.len());
-    for (place, fd) in rights.fds.iter_mut().zip(fds) {
-        *place = fd.as_fd().as_raw_fd();
+    send_part(socket, message, fds).map(drop)
+}
+
+/// Sends all of `message` over a stream, and with its first part a copy of the descriptor `fd`.
+///
+/// # Errors
+/// Those of sendmsg(2); ETIMEDOUT if the peer takes nothing for [`PATIENCE`].
+pub fn send_all(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<(), Stop> {
+    let mut sent = send_descriptor(socket, message, fd)?;
+    while let Some(rest) = message.get(sent..).filter(|rest| !rest.is_empty()) {
+        sent += send_part::<BorrowedFd<'_>>(socket, rest, &[])?;
     }
+    Ok(())
+}
+
+fn send_part<F: AsFd>(socket: BorrowedFd<'_>, message: &[u8], fds: &[F]) -> Result<usize, Stop> {
+    let sent = with_envelope(message, fds.iter().map(|fd| fd.as_fd().as_raw_fd()), |envelope| {
+        retry(|| {
+            // SAFETY: the envelope and what it points to live until the call returns; nothing is written.
+            let ret = unsafe { libc::sendmsg(socket.as_raw_fd(), envelope, libc::MSG_NOSIGNAL) };
+            check(Call::Send, ret as libc::c_long)
+        })
+    });
+    sent.map(super::size).map_err(out_of_patience)
+}
+
+/// Lets `send` have `message`, and the descriptors if any go with it, as sendmsg(2) takes them.
+pub(super) fn with_envelope<T>(
+    message: &[u8],
+    fds: impl Iterator<Item = RawFd>,
+    send: impl FnOnce(*const libc::msghdr) -> T,
+) -> T {
+    let mut part = libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
+    let mut rights = Rights::new(0);
+    let mut count = 0;
+    for (place, fd) in rights.fds.iter_mut().zip(fds) {
+        *place = fd;
+        count += 1;
+    }
+    rights.header = Rights::new(count).header;
     // SAFETY: all-zero is a valid msghdr.
     let mut envelope: libc::msghdr = unsafe { std::mem::zeroed() };
     envelope.msg_iov = &raw mut part;
     envelope.msg_iovlen = 1;
-    if !fds.is_empty() {
+    if count > 0 {
         envelope.msg_control = (&raw mut rights).cast();
         envelope.msg_controllen = rights.header.cmsg_len;
     }
-    retry(|| {
-        // SAFETY: every pointer of `envelope` is to a local that outlives the call; nothing is written.
-        let ret = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const envelope, libc::MSG_NOSIGNAL) };
-        check(Call::Send, ret as libc::c_long)
-    })
-    .map(drop)
+    send(&raw const envelope)
 }
 
 /// Receives one message, and the descriptors with it into the first places of `fds`; the others become empty. Its
@@ -144,7 +179,7 @@ pub fn receive_descriptors(
     let mut envelope: libc::msghdr = unsafe { std::mem::zeroed() };
     envelope.msg_iov = &raw mut part;
     envelope.msg_iovlen = 1;
-    let length = retry(|| {
+    let length = to_the_last(|| {
         envelope.msg_control = (&raw mut rights).cast();
         envelope.msg_controllen = size_of::<Rights>() as _;
         // SAFETY: every pointer of `envelope` is to a local of the length that it says.
@@ -211,22 +246,43 @@ pub enum Kind {
     Stream,
 }
 
+/// How long a peer may take nothing: a connection, or what is sent.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Connects to the socket at the file `name` in `directory`. Allocates.
 ///
 /// # Errors
-/// ECONNREFUSED if nobody listens any more.
+/// ECONNREFUSED if nobody listens any more, ETIMEDOUT if who listens does not accept for [`PATIENCE`].
 pub fn connect(directory: BorrowedFd<'_>, name: &str, kind: Kind) -> Result<OwnedFd, Stop> {
     let kind = if kind == Kind::Packets { libc::SOCK_SEQPACKET } else { libc::SOCK_STREAM };
     let socket = unix_socket(kind)?;
+    limit_sending(socket.as_fd())?;
     let address = address(directory, name)?;
     let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
-    retry(|| {
+    let connected = retry(|| {
         // SAFETY: `address` is a sockaddr_un of `len` bytes.
         check_int(Call::Connect, unsafe {
             libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len)
         })
-    })?;
+    });
+    connected.map_err(out_of_patience)?;
     Ok(socket)
+}
+
+/// The kernel says EAGAIN when the time of SO_SNDTIMEO is over, which reads as if nobody had waited.
+fn out_of_patience(stop: Stop) -> Stop {
+    if stop.is(Errno::EAGAIN) { Stop::new(stop.call, Errno::ETIMEDOUT) } else { stop }
+}
+
+/// Connecting and sending give up after [`PATIENCE`]. See socket(7), SO_SNDTIMEO.
+fn limit_sending(socket: BorrowedFd<'_>) -> Result<(), Stop> {
+    let limit = libc::timeval { tv_sec: PATIENCE.as_secs() as _, tv_usec: 0 };
+    let len = size_of::<libc::timeval>() as libc::socklen_t;
+    let limit = (&raw const limit).cast();
+    // SAFETY: the option takes a timeval, which lives until the call returns.
+    let ret =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDTIMEO, limit, len) };
+    check_int(Call::Socket, ret).map(drop)
 }
 
 /// accept4(2): waits for a connection.
@@ -250,22 +306,7 @@ pub fn accept(socket: BorrowedFd<'_>) -> Result<OwnedFd, Stop> {
 /// # Errors
 /// Those of recvmsg(2).
 pub fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Stop> {
-    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-    let mut byte = [0_u8; 64];
-    let mut parts = [std::io::IoSliceMut::new(&mut byte)];
-    let mut space = nix::cmsg_space!(RawFd);
-    let message = retry(|| {
-        let received =
-            recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC);
-        super::from_nix(
-            Call::Recv,
-            received.map(|m| m.cmsgs().map(Iterator::collect::<Vec<_>>).unwrap_or_default()),
-        )
-    })?;
-    let fds = message.into_iter().find_map(|control| match control {
-        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-        _ => None,
-    });
-    // SAFETY: the kernel has made the descriptor for this process, and nobody else owns it.
-    Ok(fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+    let mut fds = [const { None }; DESCRIPTORS_MAX];
+    receive_descriptors(socket, &mut [0; 64], &mut fds)?;
+    Ok(fds.into_iter().next().flatten())
 }

@@ -47,6 +47,8 @@ const UNSAFE: &[&str] = &[
     "libcontainer/tests/no_allocation.rs",
     // A descriptor that came over a socket is a number; nix has no other word for it.
     "integration-tests/tests/console.rs",
+    // The agent of a filter: ioctls that nix does not have.
+    "integration-tests/tests/seccomp_notify/agent.rs",
 ];
 
 /// Where a pause is what is meant: a benchmark in a tight loop does not see the kernel's grace periods.

@@ -1,0 +1,103 @@
+//! Introduces the container's process to the agent that decides about its system calls. Runs in the runtime's
+//! process.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use serde::Serialize;
+
+use super::filter;
+use crate::channel::{At, Channel, Failure, Message, Milestone, Said};
+use crate::init::Filter;
+use crate::path::KernelString;
+use crate::plan::seccomp::{Listener, Seccomp};
+use crate::plan::step::Step;
+use crate::sys::fs::{self, CWD};
+use crate::sys::listener::Pass;
+use crate::sys::socket::{self, Kind};
+use crate::sys::{Call, Stop};
+
+/// Compiles the filter of `plan`. One with a listener gets a way past it for the calls that hand the listener out.
+///
+/// # Errors
+/// Those of [`filter::compile`].
+pub(super) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
+    let mut filter = filter::compile(plan)?;
+    if plan.listener.is_some() {
+        let pass = Pass::new()?;
+        filter.instructions = pass.before(&filter.instructions);
+        filter.pass = Some(pass);
+    }
+    Ok(filter)
+}
+
+/// The agent, and what it is told.
+#[derive(Debug)]
+pub(crate) struct Agent<'a> {
+    /// Where it listens.
+    pub(crate) listener: &'a Listener,
+    /// The bundle, from which a relative path counts.
+    pub(crate) bundle: &'a Path,
+    /// The version of the specification that the state is of.
+    pub(crate) oci_version: &'a str,
+    /// The container's state.
+    pub(crate) state: serde_json::Value,
+}
+
+/// Spec: config-linux.md#containerprocessstate.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProcessState<'a> {
+    oci_version: &'a str,
+    fds: [&'a str; 1],
+    pid: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a str>,
+    state: &'a serde_json::Value,
+}
+
+impl Agent<'_> {
+    /// What the process `pid` says next, in words if it has some, but for its listener: that goes to the agent, and the process goes on.
+    ///
+    /// # Errors
+    /// The agent cannot be reached or does not take it, or those of the channel.
+    pub(crate) fn hear(
+        agent: Option<&Agent<'_>>,
+        channel: &Channel,
+        pid: i32,
+    ) -> Result<Option<Said>, Failure> {
+        let (said, descriptor) = channel.receive_with_descriptor().at(Step::Channel)?;
+        if !matches!(said, Some((Message::Reached(Milestone::Listener), _))) {
+            return Ok(said);
+        }
+        let missing = Stop::new(Call::Recv, Errno::EBADMSG);
+        let (agent, descriptor) = agent.zip(descriptor).ok_or(missing).at(Step::Channel)?;
+        agent.send(descriptor.as_fd(), pid).at(Step::SendListener)?;
+        // Ours is gone before the process goes on: only the agent's keeps calls waiting.
+        drop(descriptor);
+        channel.send(Message::Go(Milestone::Listener)).at(Step::Channel)?;
+        channel.receive_words().at(Step::Channel)
+    }
+
+    /// One connection for one state.
+    fn send(&self, listener: BorrowedFd<'_>, pid: i32) -> Result<(), Stop> {
+        let unusable = || Stop::new(Call::Connect, Errno::EINVAL);
+        let path = self.bundle.join(self.listener.path.as_str());
+        let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(unusable)?;
+        let (parent, name) = parent.to_str().zip(name.to_str()).ok_or_else(unusable)?;
+        let parent = KernelString::path(parent).map_err(|_| unusable())?;
+        let message = ProcessState {
+            oci_version: self.oci_version,
+            fds: ["seccompFd"],
+            pid,
+            metadata: self.listener.metadata.as_deref(),
+            state: &self.state,
+        };
+        let message = serde_json::to_vec(&message).map_err(|_| unusable())?;
+        // By directory and name: an address has room for 107 bytes only.
+        let directory = fs::open(CWD, parent.as_c_str(), nix::libc::O_PATH | nix::libc::O_DIRECTORY, 0)?;
+        let agent = socket::connect(directory.as_fd(), name, Kind::Stream)?;
+        socket::send_all(agent.as_fd(), &message, listener)
+    }
+}
