@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use integration_tests::{HostState, has_ended, nothing_left, runtime, text_of};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -41,6 +42,7 @@ fn l20_r01_a_runtime_killed_at_any_system_call_of_create_leaves_what_delete_remo
         for at in (0..calls).step_by(calls.div_ceil(KILLS)) {
             let id = runtime.fresh_id();
             create(&runtime, &bundle, &id, Some(at));
+            settle(&runtime, &id);
             let state = runtime.state(&id).map_or("none".to_owned(), |state| state.status);
             *states.entry(state.clone()).or_default() += 1;
             // Without force too, where there is something to delete.
@@ -58,6 +60,7 @@ fn l20_r01_a_runtime_killed_at_any_system_call_of_create_leaves_what_delete_remo
 }
 
 /// Creates a container, and kills the runtime at the entry of a system call. Gives how many it has made.
+#[expect(clippy::zombie_processes, reason = "who traces a process reaps it by waiting for its stops")]
 fn create(runtime: &Runtime, bundle: &Bundle, id: &str, kill_at: Option<usize>) -> usize {
     let mut tracee = waiting(runtime, &["create", "--bundle", text_of(bundle.path()), id]);
     let pid = Pid::from_raw(i32::try_from(tracee.id()).unwrap());
@@ -110,6 +113,13 @@ fn waiting(runtime: &Runtime, args: &[&str]) -> Child {
         .arg(runtime.program());
     command.arg("--root").arg(runtime.root()).args(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Waits until the runtime's lock is gone: init has it too, from its birth until it closes what it does not need.
+fn settle(runtime: &Runtime, id: &str) {
+    if let Ok(directory) = fs::File::open(runtime.root().join(id)) {
+        drop(Flock::lock(directory, FlockArg::LockShared).map_err(|(_, errno)| errno).unwrap());
+    }
 }
 
 /// Deletes all containers.
