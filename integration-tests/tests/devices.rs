@@ -31,6 +31,9 @@ const LINKS: [(&str, &str); 6] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
+/// Makes something at a path.
+type Make<'a> = &'a dyn Fn(&Path);
+
 fn listing(bundle: BundleBuilder, devices: &[Value]) -> BundleBuilder {
     bundle.set("/linux/devices", json!(devices))
 }
@@ -119,7 +122,7 @@ fn d05_e20_what_is_there_already_and_is_something_else_is_an_error() {
     let character = json!({"path": "/opt/node", "type": "c", "major": 1, "minor": 3});
     let fifo = json!({"path": "/opt/node", "type": "p"});
     let null = |path: &Path| make_node(path, SFlag::S_IFCHR, 1, 3);
-    let cases: [(&str, &Value, &dyn Fn(&Path)); 9] = [
+    let cases: [(&str, &Value, Make<'_>); 9] = [
         ("another type", &character, &|path| make_node(path, SFlag::S_IFBLK, 1, 3)),
         ("another number", &character, &|path| make_node(path, SFlag::S_IFCHR, 1, 5)),
         ("a file", &character, &|path| fs::write(path, "").unwrap()),
@@ -134,7 +137,8 @@ fn d05_e20_what_is_there_already_and_is_something_else_is_an_error() {
         }),
     ];
     for (what, device, make) in cases {
-        let bundle = listing(Bundle::new(), &[device.clone()]).file("/opt/file", "").build().unwrap();
+        let bundle =
+            listing(Bundle::new(), std::slice::from_ref(device)).file("/opt/file", "").build().unwrap();
         make(&bundle.rootfs().join("opt/node"));
         let finished = runtime.run(&bundle).unwrap();
         assert_eq!(finished.exit, Exit::Code(1), "{what}: {finished:?}");
