@@ -69,36 +69,44 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 
 /// Changes one value of `document`: `chance` says which, and how.
 fn change(document: &mut Value, chance: usize) {
-    let mut places = Vec::new();
-    pointers(document, String::new(), &mut places);
-    let (at, how) = (&places[chance % places.len()], chance / places.len());
-    let (how, which) = (how % 5, how / 5);
-    let other = document.pointer(&places[which % places.len()]).cloned().unwrap_or_default();
-    let (parent, token) = at.rsplit_once('/').unwrap_or(("", ""));
-    let name = token.replace("~1", "/").replace("~0", "~");
-    let whole = document.pointer(at).cloned().unwrap_or_default();
-    match (how, document.pointer_mut(parent)) {
-        (0, Some(Value::Object(members))) => drop(members.remove(&name)),
-        (0, Some(Value::Array(list))) => {
-            drop(token.parse().ok().filter(|i| *i < list.len()).map(|i: usize| list.remove(i)))
+    let values = count(document);
+    let (which, how) = (chance % values, chance / values);
+    let (how, other) = (how % 4, how / 4);
+    let new = match how {
+        0 => VALUES[other % VALUES.len()].clone(),
+        _ => nth(document, &mut (other % values)).cloned().unwrap_or_default(),
+    };
+    match (how, nth(document, &mut which.clone())) {
+        (2, Some(Value::Array(list))) if !list.is_empty() => drop(list.remove(other % list.len())),
+        (2, Some(Value::Object(members))) if !members.is_empty() => {
+            let name = members.keys().nth(other % members.len()).cloned();
+            name.map(|name| members.remove(&name));
         }
-        (1, Some(Value::Array(list))) => list.push(whole),
-        (1, Some(Value::Object(members))) => drop(members.insert(format!("{name}x"), whole)),
-        (2, _) => document.pointer_mut(at).map_or((), |node| *node = other),
-        _ => document.pointer_mut(at).map_or((), |node| *node = VALUES[which % VALUES.len()].clone()),
+        (3, Some(Value::Array(list))) => list.push(new),
+        (3, Some(Value::Object(members))) => drop(members.insert(format!("x{}", other % 3), new)),
+        (_, Some(node)) => *node = new,
+        (_, None) => {}
     }
 }
 
-/// A pointer to every value below `node`, which is at `at`.
-fn pointers(node: &Value, at: String, places: &mut Vec<String>) {
+/// How many values there are, counted from the outside in.
+fn count(node: &Value) -> usize {
     match node {
-        Value::Array(list) => {
-            list.iter().enumerate().for_each(|(i, v)| pointers(v, format!("{at}/{i}"), places))
-        }
-        Value::Object(members) => members.iter().for_each(|(name, v)| {
-            pointers(v, format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), places);
-        }),
-        _ => {}
+        Value::Array(list) => 1 + list.iter().map(count).sum::<usize>(),
+        Value::Object(members) => 1 + members.values().map(count).sum::<usize>(),
+        _ => 1,
     }
-    places.push(at);
+}
+
+/// The value of this number.
+fn nth<'a>(node: &'a mut Value, number: &mut usize) -> Option<&'a mut Value> {
+    if *number == 0 {
+        return Some(node);
+    }
+    *number -= 1;
+    match node {
+        Value::Array(list) => list.iter_mut().find_map(|element| nth(element, number)),
+        Value::Object(members) => members.values_mut().find_map(|member| nth(member, number)),
+        _ => None,
+    }
 }

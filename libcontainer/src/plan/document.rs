@@ -151,6 +151,9 @@ impl Mistakes {
 
 /// Sorts by the order of the document. What is missing comes where its surroundings end.
 fn sort(findings: &mut [Finding], text: &[u8]) {
+    if findings.len() < 2 {
+        return;
+    }
     let mut seen = Seen { places: Some(Default::default()), ..Seen::default() };
     // The text has been read before.
     let _read = walk(text, &schema::Shape::Any, &mut seen);
