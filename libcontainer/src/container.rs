@@ -16,7 +16,7 @@ use crate::channel::{Channel, Message, Milestone};
 use crate::error::{Error, ErrorKind};
 use crate::hooks::{self, StateText};
 use crate::host;
-use crate::launch::cgroup;
+use crate::launch::{cgroup, rdt};
 use crate::plan::document;
 use crate::plan::hooks::Hook;
 use crate::state::{Entry, Identity, Record, START, Store};
@@ -320,6 +320,11 @@ impl Container {
         let deadline = Instant::now() + DEATH;
         for directory in &self.record.cgroups {
             cgroup::remove(directory, deadline)?;
+        }
+        for group in self.record.resctrl.iter().flat_map(|resctrl| &resctrl.made) {
+            rdt::remove(group).map_err(|stop| {
+                Error::new(ErrorKind::System, format!("resctrl group {}: {stop}", group.display()))
+            })?;
         }
         self.entry.remove()?;
         run_poststop(&self.record);

@@ -71,6 +71,8 @@ fn options(args: &Create, console: Option<OwnedFd>) -> Options {
         console,
         #[cfg(debug_assertions)]
         fault: fault(args),
+        #[cfg(debug_assertions)]
+        resctrl: args.resctrl.clone(),
         ..Options::new(&args.id)
     }
 }
@@ -140,7 +142,12 @@ fn delete(store: &Store, args: &Delete) -> Result<i32, Failure> {
 
 fn plan(args: &PlanArgs) -> Result<i32, Failure> {
     let bundle = Bundle::load(&args.bundle).map_err(Error::from)?;
-    let plan = container::compile(&bundle, &Options::new(&args.id))?;
+    let options = Options {
+        #[cfg(debug_assertions)]
+        resctrl: args.resctrl.clone(),
+        ..Options::new(&args.id)
+    };
+    let plan = container::compile(&bundle, &options)?;
     if args.steps {
         let lines =
             plan.steps().into_iter().map(|step| format!("{:8} {}\n", step.code(), plan.describe(step)));

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use libcontainer::container::{Container, ExecOptions, Running};
 use libcontainer::error::ErrorKind;
+use libcontainer::plan::document;
 use libcontainer::state::Store;
 use nix::sys::signal::Signal;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
@@ -26,8 +27,11 @@ fn attempt(store: &Store, args: Exec) -> Result<i32, Failure> {
     let process = match &args.process {
         Some(path) => {
             let text = fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
-            let mut process: Process = serde_json::from_slice(&text)
+            let (mut process, warnings) = document::parse_process(&text)
                 .map_err(|error| Failure::new(format!("{} is no process: {error}", path.display())))?;
+            for finding in warnings {
+                tracing::warn!("{finding}");
+            }
             if args.tty {
                 process.set_terminal(Some(true));
             }

@@ -17,7 +17,7 @@ use crate::plan::step::Step;
 use crate::sys::fs::{self, Proc};
 use crate::sys::{Stop, attributes, process as sys_process, signal};
 
-pub(crate) use enter::{Entering, Target};
+pub(crate) use enter::{Cpus, Entering, Target};
 pub(crate) use process::{Filter, Program};
 pub(crate) use rootfs::Build;
 

@@ -33,6 +33,7 @@ impl Conversation<'_, '_> {
         let (plan, fault) = (self.plan, self.settings.fault);
         launched.group.make(CgroupVersion::V1)?;
         launched.group.limit()?;
+        launched.resctrl.join(launched.pid())?;
         tracing::debug!(
             path = plan.cgroup.path,
             limits = plan.cgroup.writes.len(),
@@ -60,6 +61,8 @@ impl Conversation<'_, '_> {
                 Some(Message::Forked(pid)) => {
                     adopt(pid, &mut launched.leash)?;
                     self.reforked = true;
+                    // It may have been born before the first one was moved.
+                    launched.resctrl.join(launched.pid())?;
                 }
                 Some(Message::Failed(failure)) => return Err(failure.into()),
                 Some(Message::Go(_)) => return Err(garbled().into()),

@@ -7,6 +7,7 @@ mod devices;
 pub(crate) mod filter;
 mod idmap;
 mod join;
+pub(crate) mod rdt;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -15,7 +16,7 @@ use nix::libc;
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
 use crate::hooks::{self, StateText};
-use crate::init::{self, Build, Entering, Orders, Program, Start};
+use crate::init::{self, Build, Cpus, Entering, Orders, Program, Start};
 use crate::path::{KernelString, PATH_MAX};
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
@@ -23,7 +24,7 @@ use crate::plan::mounts::{Mount, What};
 use crate::plan::namespaces::{Entry, Namespace};
 use crate::plan::process::Process;
 use crate::plan::step::Step;
-use crate::state::CgroupDirectory;
+use crate::state::{CgroupDirectory, ResctrlGroup};
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Child, Leash, Strings};
@@ -32,6 +33,7 @@ use crate::sys::{Call, Stop, socket};
 use cgroup::Group;
 use conversation::{Conversation, died, gather};
 pub(crate) use join::{Joining, join};
+use rdt::Resctrl;
 
 /// What a launch needs beside the plan.
 #[derive(Debug)]
@@ -68,6 +70,8 @@ pub(crate) enum Because {
     Unknown,
     /// The end of what a hook printed.
     Said(String),
+    /// What is the matter, in better words than the errno's.
+    Found(String),
     /// The container's memory limit was hit: the limit and the most that was used.
     OutOfMemory(String, String),
 }
@@ -85,6 +89,7 @@ pub(crate) struct Launched<'a> {
     channel: Channel,
     leash: Leash,
     group: Group<'a>,
+    resctrl: Resctrl<'a>,
 }
 
 impl<'a> Launched<'a> {
@@ -103,6 +108,7 @@ impl<'a> Launched<'a> {
         let gone = Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::ESRCH } };
         let child = self.leash.release().ok_or(gone)?;
         self.group.keep();
+        self.resctrl.keep();
         Ok((child, self.channel))
     }
 
@@ -110,6 +116,12 @@ impl<'a> Launched<'a> {
     #[must_use]
     pub(crate) fn cgroups(&self) -> Vec<CgroupDirectory> {
         self.group.made()
+    }
+
+    /// The resctrl group, to be remembered: `exec` joins it, and `delete` removes what was made for it.
+    #[must_use]
+    pub(crate) fn resctrl(&self) -> Option<ResctrlGroup> {
+        self.resctrl.remembered()
     }
 }
 
@@ -126,6 +138,8 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
         // Only what could be made can be joined; otherwise the making waits until the child works beside us.
         group.make(CgroupVersion::V1)?;
     }
+    let mut resctrl = Resctrl::new(plan.rdt.as_ref(), fault);
+    resctrl.make()?;
     let mut orders = prepare(plan, &settings, group.tasks(), theirs)?;
     let waits = orders.enter.waits;
     orders.list_descriptors();
@@ -133,7 +147,7 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     tracing::debug!(pid = child.pid, "container init is cloned");
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
-    let mut launched = Launched { leash: Leash::new(child), group, channel };
+    let mut launched = Launched { leash: Leash::new(child), group, resctrl, channel };
     let mut conversation = Conversation { plan, settings: &settings, waits, reforked: false };
     match conversation.hold(&mut launched) {
         Ok(()) => Ok(launched),
@@ -176,6 +190,7 @@ fn prepare<'a>(
         tasks,
         become_root: plan.ids.become_root,
         loopback: plan.kernel.loopback,
+        cpus: Cpus::All,
     };
     let hooks = &plan.hooks;
     let build = Build {

@@ -1,9 +1,10 @@
 //! Reads config.json, and if it cannot be read says everything that is wrong with it. Pure.
 
-use oci_spec::runtime::{Capability, Spec};
+use oci_spec::runtime::{Capability, Process, Spec};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
+use super::affinity;
 use super::invalid::{Finding, Findings, Invalid, pointer_token};
 
 /// Mistakes after which no more are looked for.
@@ -14,14 +15,39 @@ const ENOUGH: usize = 100;
 /// # Errors
 /// Every value that is not of its type, each with its place.
 pub fn parse(text: &[u8]) -> Result<(Spec, Vec<Finding>), Invalid> {
-    // A list would be taken for the fields in order.
-    if text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return Err(Invalid::from(whole("is not a JSON object".into())));
-    }
+    check_object(text)?;
     match serde_json::from_slice(text) {
         Ok(spec) => Ok((spec, Vec::new())),
-        Err(first) => diagnose(text, &first),
+        Err(first) => diagnose(value(text)?, &first),
     }
+}
+
+/// Reads a process object that stands by itself, as exec gets one. Gives warnings beside it. Pointers begin with
+/// `/process`, as in a whole document.
+///
+/// # Errors
+/// Every value that is not of its type, each with its place.
+pub fn parse_process(text: &[u8]) -> Result<(Process, Vec<Finding>), Invalid> {
+    check_object(text)?;
+    match serde_json::from_slice(text) {
+        Ok(process) => Ok((process, Vec::new())),
+        Err(first) => {
+            let document = serde_json::json!({"ociVersion": "1.0.0", "process": value(text)?});
+            let (spec, warnings) = diagnose(document, &first)?;
+            let process = spec.process().clone().ok_or_else(|| whole(first.to_string()))?;
+            Ok((process, warnings))
+        }
+    }
+}
+
+/// A list would be taken for the fields in order.
+fn check_object(text: &[u8]) -> Result<(), Invalid> {
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'{') { Ok(()) } else { Err(whole("is not a JSON object".into()).into()) }
+}
+
+fn value(text: &[u8]) -> Result<Value, Invalid> {
+    serde_json::from_slice(text).map_err(|e| whole(format!("is not JSON: {e}")).into())
 }
 
 /// A finding about the document as a whole.
@@ -30,11 +56,11 @@ fn whole(says: String) -> Finding {
 }
 
 /// Looks for all mistakes: each time one is found it is taken out, and the rest is read again.
-fn diagnose(text: &[u8], first: &serde_json::Error) -> Result<(Spec, Vec<Finding>), Invalid> {
-    let mut document: Value = serde_json::from_slice(text).map_err(|e| whole(format!("is not JSON: {e}")))?;
+fn diagnose(mut document: Value, first: &serde_json::Error) -> Result<(Spec, Vec<Finding>), Invalid> {
     let mut findings = Findings::default();
     let renamed = rename_scheduler_flags(&mut document);
-    let lenient = drop_unknown_capabilities(&mut document, &mut findings) || renamed;
+    let unset = take_out_affinity(&mut document, &mut findings);
+    let lenient = drop_unknown_capabilities(&mut document, &mut findings) || renamed || unset;
     let mut removed = Vec::new();
     for _ in 0..ENOUGH {
         match serde_path_to_error::deserialize(&document) {
@@ -98,6 +124,18 @@ fn rename_scheduler_flags(document: &mut Value) -> bool {
         }
     }
     renamed
+}
+
+// oci-spec 0.10 takes no empty list, which means the same as none, and says little about a malformed one.
+fn take_out_affinity(document: &mut Value, findings: &mut Findings) -> bool {
+    let Some(Value::Object(lists)) = document.pointer_mut("/process/execCPUAffinity") else { return false };
+    let before = lists.len();
+    lists.retain(|name, list| match (name.as_str(), list.as_str()) {
+        ("initial" | "final", Some("")) => false,
+        ("initial" | "final", Some(list)) => affinity::check(list, name, findings).is_some(),
+        _ => true,
+    });
+    lists.len() < before
 }
 
 /// A field that was taken out because it is wrong is not also missing.
@@ -216,6 +254,44 @@ mod tests {
             "policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_RECLAIM"],
         }}});
         assert!(parse(document.to_string().as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn p18_an_empty_list_of_cpus_is_none_and_a_malformed_one_is_found() {
+        let document = |affinity: Value| {
+            json!({"ociVersion": "1.2.1", "hostname": 7, "process":
+            {"cwd": "/", "user": {}, "execCPUAffinity": affinity}})
+        };
+        let bad = document(json!({"initial": "0-", "final": "1,,2"}));
+        assert_eq!(
+            places(bad),
+            ["/process/execCPUAffinity/final", "/process/execCPUAffinity/initial", "/hostname"]
+        );
+        let mut good = document(json!({"initial": "", "final": "0-3,7"}));
+        good["hostname"] = json!("box");
+        let (spec, warnings) = parse(good.to_string().as_bytes()).unwrap();
+        let process = spec.process().as_ref().unwrap();
+        let affinity = process.exec_cpu_affinity().as_ref().unwrap();
+        assert_eq!((affinity.initial(), warnings), (&None, vec![]));
+        assert_eq!(affinity.cpu_affinity_final().as_deref(), Some("0-3,7"));
+    }
+
+    #[test]
+    fn p11_p16_p18_a_process_by_itself_is_read_as_leniently() {
+        let process = json!({"cwd": "/", "user": {}, "execCPUAffinity": {"initial": ""},
+            "capabilities": {"bounding": ["CAP_TIME_TRAVEL"]},
+            "scheduler": {"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_RESET_ON_FORK"]}});
+        let (read, warnings) = parse_process(process.to_string().as_bytes()).unwrap();
+        assert!(read.scheduler().as_ref().unwrap().flags().is_some());
+        assert_eq!(warnings[0].at, "/process/capabilities/bounding/0");
+        let wrong = parse_process(br#"{"cwd": 1, "user": {}, "args": 2}"#).unwrap_err();
+        assert_eq!(
+            wrong.findings().iter().map(|f| f.at.as_str()).collect::<Vec<_>>(),
+            ["/process/args", "/process/cwd"]
+        );
+        for bad in [&b"[]"[..], b"{", b"null", br#"{"cwd": "/", "cwd": "/", "user": {}}"#] {
+            assert!(parse_process(bad).is_err());
+        }
     }
 
     #[test]
