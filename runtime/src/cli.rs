@@ -43,6 +43,10 @@ pub(crate) struct Global {
     /// Print the version
     #[arg(long, short = 'v', action = ArgAction::SetTrue)]
     pub(crate) version: bool,
+    /// A plain directory to take for resctrl (tests)
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) resctrl: Option<String>,
 }
 
 /// How log messages look.
@@ -122,10 +126,6 @@ pub(crate) struct Create {
     #[cfg(debug_assertions)]
     #[arg(long, value_name = "STEP", hide = true)]
     pub(crate) fail_at: Option<u32>,
-    /// A plain directory to take for resctrl (tests)
-    #[cfg(debug_assertions)]
-    #[arg(long, value_name = "DIR", hide = true)]
-    pub(crate) resctrl: Option<String>,
     /// The container's id
     pub(crate) id: String,
 }
@@ -220,10 +220,6 @@ pub(crate) struct PlanArgs {
     /// Print the steps with their numbers, one a line
     #[arg(long)]
     pub(crate) steps: bool,
-    /// A plain directory to take for resctrl (tests)
-    #[cfg(debug_assertions)]
-    #[arg(long, value_name = "DIR", hide = true)]
-    pub(crate) resctrl: Option<String>,
     /// The id that the container would have
     #[arg(default_value = "container")]
     pub(crate) id: String,

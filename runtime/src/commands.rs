@@ -21,8 +21,8 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
         ));
     }
     match command {
-        Command::Create(args) => create(&store, &args),
-        Command::Run(args) => run_container(&store, &args),
+        Command::Create(args) => create(&store, global, &args),
+        Command::Run(args) => run_container(&store, global, &args),
         Command::Start(args) => Container::open(&store, &args.id)?.start().map(|()| 0).map_err(Failure::from),
         Command::State(args) => print_json(&Container::open(&store, &args.id)?.state()),
         Command::Kill(args) => kill(&store, &args),
@@ -32,7 +32,7 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
         Command::Ps(args) => listing::processes(&store, &args),
         Command::Spec(args) => spec::write(&args),
         Command::Features => print_json(&features::document()),
-        Command::Plan(args) => plan(&args),
+        Command::Plan(args) => plan(global, &args),
     }
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn version() -> Result<i32, Failure> {
     print(&lines)
 }
 
-fn options(args: &Create, console: Option<OwnedFd>) -> Options {
+fn options(global: &Global, args: &Create, console: Option<OwnedFd>) -> Options {
     Options {
         pivot: !args.no_pivot,
         keyring: !args.no_new_keyring,
@@ -71,10 +71,18 @@ fn options(args: &Create, console: Option<OwnedFd>) -> Options {
         console,
         #[cfg(debug_assertions)]
         fault: fault(args),
-        #[cfg(debug_assertions)]
-        resctrl: args.resctrl.clone(),
-        ..Options::new(&args.id)
+        ..plain_options(global, &args.id)
     }
+}
+
+#[cfg(debug_assertions)]
+fn plain_options(global: &Global, id: &str) -> Options {
+    Options { resctrl: global.resctrl.clone(), ..Options::new(id) }
+}
+
+#[cfg(not(debug_assertions))]
+fn plain_options(_: &Global, id: &str) -> Options {
+    Options::new(id)
 }
 
 #[cfg(debug_assertions)]
@@ -83,10 +91,10 @@ fn fault(args: &Create) -> libcontainer::fault::Fault {
     step.map_or_else(Default::default, libcontainer::fault::Fault::at)
 }
 
-fn create(store: &Store, args: &Create) -> Result<i32, Failure> {
+fn create(store: &Store, global: &Global, args: &Create) -> Result<i32, Failure> {
     let bundle = Bundle::load(&args.bundle).map_err(Error::from)?;
     let console = args.console_socket.as_deref().map(connect).transpose()?;
-    let container = container::create(store, &bundle, &options(args, console))?;
+    let container = container::create(store, &bundle, &options(global, args, console))?;
     let pid = container.state().pid;
     write_pid_file(args.pid_file.as_deref(), pid).map(|()| 0).or_else(|failure| {
         container.delete(true)?;
@@ -94,12 +102,12 @@ fn create(store: &Store, args: &Create) -> Result<i32, Failure> {
     })
 }
 
-fn run_container(store: &Store, args: &Run) -> Result<i32, Failure> {
+fn run_container(store: &Store, global: &Global, args: &Run) -> Result<i32, Failure> {
     let bundle = Bundle::load(&args.create.bundle).map_err(Error::from)?;
     let terminal = bundle.spec.process().as_ref().is_some_and(|p| p.terminal().unwrap_or(false));
     let console = args.create.console_socket.as_deref().map(connect).transpose()?;
     if args.detach {
-        let (container, program) = container::run(store, &bundle, &options(&args.create, console))?;
+        let (container, program) = container::run(store, &bundle, &options(global, &args.create, console))?;
         return write_pid_file(args.create.pid_file.as_deref(), program.pid()).map(|()| 0).or_else(
             |failure| {
                 container.delete(true)?;
@@ -109,7 +117,7 @@ fn run_container(store: &Store, args: &Run) -> Result<i32, Failure> {
     }
     let mut foreground = foreground::Foreground::enter(terminal && console.is_none(), args.no_subreaper)?;
     let console = console.map(Ok).or_else(|| foreground.console()).transpose()?;
-    let (container, program) = container::run(store, &bundle, &options(&args.create, console))?;
+    let (container, program) = container::run(store, &bundle, &options(global, &args.create, console))?;
     let attended = write_pid_file(args.create.pid_file.as_deref(), program.pid())
         .and_then(|()| foreground.attend(program));
     if !args.keep || attended.is_err() {
@@ -140,14 +148,9 @@ fn delete(store: &Store, args: &Delete) -> Result<i32, Failure> {
     Ok(0)
 }
 
-fn plan(args: &PlanArgs) -> Result<i32, Failure> {
+fn plan(global: &Global, args: &PlanArgs) -> Result<i32, Failure> {
     let bundle = Bundle::load(&args.bundle).map_err(Error::from)?;
-    let options = Options {
-        #[cfg(debug_assertions)]
-        resctrl: args.resctrl.clone(),
-        ..Options::new(&args.id)
-    };
-    let plan = container::compile(&bundle, &options)?;
+    let plan = container::compile(&bundle, &plain_options(global, &args.id))?;
     if args.steps {
         let lines =
             plan.steps().into_iter().map(|step| format!("{:8} {}\n", step.code(), plan.describe(step)));

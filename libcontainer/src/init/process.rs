@@ -184,7 +184,8 @@ fn set_limits(plan: &Process, fault: Fault) -> Result<(), Failure> {
     if let Some(s) = plan.scheduler {
         let (policy, flags, nice, priority) = (s.policy, s.flags, s.nice, s.priority);
         let (runtime, deadline, period) = (s.runtime, s.deadline, s.period);
-        let attr = SchedAttr { size: 0, policy, flags, nice, priority, runtime, deadline, period };
+        let attr =
+            SchedAttr { policy, flags, nice, priority, runtime, deadline, period, ..SchedAttr::default() };
         fault.attempt(Step::Scheduler, || attributes::set_scheduler(attr))?;
     }
     if let Some(priority) = plan.io_priority {
