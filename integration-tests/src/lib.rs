@@ -5,6 +5,7 @@
 
 mod host;
 mod namespaces;
+mod resctrl;
 mod rootless;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use spec_conformance::{Profile, Runtime};
 
 pub use host::HostState;
 pub use namespaces::Namespaces;
+pub use resctrl::Resctrl;
 pub use rootless::Rootless;
 
 /// The binary under test: what `KETCH` names, else `ketch` beside this test in the target directory.

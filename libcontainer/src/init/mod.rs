@@ -124,7 +124,8 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
         for (hook, i) in build.create_container.iter_mut().zip(0..) {
             orders.fault.attempt(Step::CreateContainer(i), || hook.run(root.fd(), &build.state))?;
         }
-        rootfs::change_root(build, root, &orders.proc, orders.fault)?;
+        let cwd = orders.program.as_ref().map(|program| &program.process.cwd);
+        rootfs::change_root(build, root, cwd, &orders.proc, orders.fault)?;
     }
     fs::set_umask(umask);
     if let Some(program) = &mut orders.program {

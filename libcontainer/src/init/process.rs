@@ -236,6 +236,10 @@ fn become_user(plan: &Process, filtered: bool, fault: Fault) -> Result<(), Failu
         permitted |= CAP_SYS_ADMIN;
     }
     fault.attempt(Step::Capabilities, || {
+        // What is not in the bounding set any more cannot become inheritable, but stays so.
+        if inheritable & !bounding != 0 {
+            creds::set_inheritable(inheritable)?;
+        }
         creds::limit_bounding_set(bounding)?;
         creds::keep_capabilities(true)
     })?;

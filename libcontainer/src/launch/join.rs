@@ -190,3 +190,26 @@ fn converse(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p18_the_calling_thread_keeps_its_cpus() {
+        let before = attributes::cpus().unwrap();
+        let (word, bits) = before.iter().copied().enumerate().find(|(_, bits)| *bits != 0).unwrap();
+        let mut first = [0; CPU_WORDS];
+        first[word] = 1 << bits.trailing_zeros();
+        let confined = Confined::to(&first).unwrap();
+        assert_eq!(attributes::cpus(), Ok(first));
+        drop(confined);
+        assert_eq!(attributes::cpus(), Ok(before));
+        // A thread that was confined by somebody else stays so.
+        attributes::set_cpus(&first).unwrap();
+        drop(Confined::to(&first).unwrap());
+        assert_eq!(attributes::cpus(), Ok(first));
+        assert!(Confined::to(&[0; CPU_WORDS]).is_err());
+        assert_eq!(attributes::cpus(), Ok(first));
+    }
+}

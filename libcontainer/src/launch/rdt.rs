@@ -46,7 +46,7 @@ impl<'a> Resctrl<'a> {
             }
         } else {
             let current = self.attempt(Step::RdtGroup, || cgroup::read(group.join("schemata")))?;
-            self.compare(plan, &current)?;
+            compare(plan, &current)?;
         }
         if let Some(monitor) = plan.monitor.as_deref().map(PathBuf::from) {
             let taken = Stop::new(Call::Mkdir, Errno::EEXIST);
@@ -54,21 +54,6 @@ impl<'a> Resctrl<'a> {
             self.made.push(monitor);
         }
         Ok(())
-    }
-
-    /// A group that is there has other containers in it: it is used as it is, or not at all.
-    fn compare(&self, plan: &Rdt, current: &str) -> Result<(), Broken> {
-        for i in (0..).take(plan.schemata.len()) {
-            self.fault.attempt(Step::RdtSchema(i), || Ok(()))?;
-        }
-        let granularity = cgroup::read(Path::new(&plan.mount).join("info/MB/bandwidth_gran"));
-        let granularity = granularity.ok().and_then(|text| text.trim().parse().ok());
-        let Some(difference) = rdt::difference(&plan.schemata, current, granularity) else { return Ok(()) };
-        let failure = Failure { step: Step::RdtGroup, stop: Stop::new(Call::Mkdir, Errno::EEXIST) };
-        Err(Broken {
-            failure,
-            because: Because::Found(format!("exists, and {difference}; use another closID")),
-        })
     }
 
     /// Moves a process into the group. Its children are born there.
@@ -121,6 +106,15 @@ impl Drop for Resctrl<'_> {
             let _busy = remove(path);
         }
     }
+}
+
+/// A group that is there has other containers in it: it is used as it is, or not at all.
+fn compare(plan: &Rdt, current: &str) -> Result<(), Broken> {
+    let granularity = cgroup::read(Path::new(&plan.mount).join("info/MB/bandwidth_gran"));
+    let granularity = granularity.ok().and_then(|text| text.trim().parse().ok());
+    let Some(difference) = rdt::difference(&plan.schemata, current, granularity) else { return Ok(()) };
+    let failure = Failure { step: Step::RdtGroup, stop: Stop::new(Call::Mkdir, Errno::EEXIST) };
+    Err(Broken { failure, because: Because::Found(format!("exists, and {difference}; use another closID")) })
 }
 
 /// The directories whose `tasks` a process of the container is written to: a process enters a monitoring group

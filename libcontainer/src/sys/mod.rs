@@ -40,7 +40,7 @@ macro_rules! calls {
 }
 
 calls! {
-    Accept = "accept", Access = "faccessat", Bind = "bind", Bpf = "bpf", Capset = "capset", Chdir = "chdir",
+    Accept = "accept", Access = "faccessat", Bind = "bind", Bpf = "bpf", Capget = "capget", Capset = "capset", Chdir = "chdir",
     Chown = "chown", Chroot = "chroot", Clone3 = "clone3", CloseRange = "close_range",
     Connect = "connect", Dup = "dup3", Execve = "execve", Exit = "exit", Fsmount = "fsmount", Fsopen = "fsopen",
     Getcwd = "getcwd", Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "kill",
