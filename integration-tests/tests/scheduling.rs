@@ -64,22 +64,38 @@ fn p14_p15_p16_every_policy_is_the_kernels_with_all_its_numbers() {
         ),
     ];
     for (config, expected) in cases {
-        let call = ran(scheduled(config.clone()));
-        if expected.policy == 1 || expected.policy == 2 {
-            // A version 1 cpu cgroup may have no real-time share to give.
-            if call.stderr.contains("sched_setattr: operation not permitted") && has_realtime_groups() {
-                continue;
-            }
-        }
+        let call = ran(with_realtime(scheduled(config.clone())));
         let seen = call.success().unwrap().report().unwrap().scheduler;
         // For ordinary policies newer kernels tell the length of a slice as the runtime.
         assert_eq!(Scheduler { runtime: 0, ..seen }, expected, "{config}");
     }
 }
 
-/// Whether real-time policies need a share of the cgroup's, as with `CONFIG_RT_GROUP_SCHED`.
-fn has_realtime_groups() -> bool {
+/// Whether real-time policies need a share of the cgroup's, as with `CONFIG_RT_GROUP_SCHED` and version 1.
+fn has_realtime_shares() -> bool {
     fs::exists("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").unwrap_or(false)
+}
+
+/// With a share of real time, where one is needed.
+fn with_realtime(bundle: BundleBuilder) -> BundleBuilder {
+    if !has_realtime_shares() {
+        return bundle;
+    }
+    bundle.set("/linux/resources/cpu", json!({"realtimeRuntime": 1000, "realtimePeriod": 1_000_000}))
+}
+
+#[test]
+fn p14_a_real_time_policy_without_a_share_is_refused_with_the_fix() {
+    let call = ran(scheduled(json!({"policy": "SCHED_FIFO", "priority": 3})));
+    if has_realtime_shares() {
+        assert!(
+            call.stderr.contains("set the scheduling policy: sched_setattr: operation not permitted"),
+            "{call:?}"
+        );
+        assert!(call.stderr.contains("/linux/resources/cpu/realtimeRuntime"), "{call:?}");
+    } else {
+        assert_eq!(call.success().unwrap().report().unwrap().scheduler.policy, 1);
+    }
 }
 
 #[test]

@@ -141,6 +141,10 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::CgroupWrite(_), libc::EBUSY) => "the limit is below current usage",
         (Step::CgroupWrite(_), libc::ENOENT) => "the controller is not enabled in the cgroup above",
         (Step::CgroupWrite(_), libc::EINVAL) => "the kernel does not take this value",
+        (Step::Scheduler, libc::EPERM) => {
+            "this takes CAP_SYS_NICE; of a version 1 cgroup, a real-time policy takes a share by \
+             /linux/resources/cpu/realtimeRuntime"
+        }
         (Step::InitialAffinity | Step::Affinity, libc::EINVAL) => "none of the CPUs may be used here",
         (Step::RdtGroup, libc::ENOENT) => {
             "a closID without schemata names a group that is there: make it, or say what it is to have"
