@@ -190,7 +190,8 @@ impl Container {
     fn go(&self, channel: &Channel) -> Result<(), Error> {
         let lost =
             |stop: Stop| Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id()));
-        channel.send(Message::Go(Milestone::Start)).map_err(lost)?;
+        // If init has ended by now, it may have said why.
+        let gone = channel.send(Message::Go(Milestone::Start)).err();
         let mut executes = false;
         let mut last = channel.receive().map_err(lost)?;
         if last == Some(Message::Reached(Milestone::Start)) {
@@ -200,7 +201,7 @@ impl Container {
         match last {
             // The channel closes by itself when the program is executed.
             None if executes => self.poststart(),
-            None => Err(self.wrong_state("start", Status::Stopped)),
+            None => Err(gone.map_or_else(|| self.wrong_state("start", Status::Stopped), lost)),
             Some(Message::Failed(failure)) => {
                 // The plan is made again for its words; the config is the one that it was made from.
                 let error = Error::launch(&create::recompile(self)?, &failure.into());
