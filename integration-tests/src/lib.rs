@@ -6,6 +6,7 @@
 mod host;
 mod look;
 mod namespaces;
+mod resctrl;
 mod rootless;
 mod stage;
 mod words;
@@ -17,6 +18,7 @@ use spec_conformance::{Profile, Runtime};
 pub use host::HostState;
 pub use look::{at, bind, facts, looking, mounted};
 pub use namespaces::Namespaces;
+pub use resctrl::Resctrl;
 pub use rootless::Rootless;
 pub use stage::Stage;
 pub use words::{create, deadline, has_ended, nothing_left, refused, text_of, waiting};

@@ -153,7 +153,7 @@ fn r56_the_terminal_belongs_to_the_programs_user_in_a_user_namespace_too() {
 }
 
 #[test]
-fn exec_sends_its_terminal_over_the_console_socket() {
+fn p01_exec_sends_its_terminal_over_the_console_socket() {
     let runtime = runtime();
     let bundle = Bundle::new().with_busybox().args(["/bin/probe", "wait"]).build().unwrap();
     let mut container = runtime.create(&bundle).unwrap();
@@ -175,7 +175,7 @@ fn exec_sends_its_terminal_over_the_console_socket() {
 }
 
 #[test]
-fn a_terminal_and_a_console_socket_come_together_or_not_at_all() {
+fn p01_a_terminal_and_a_console_socket_come_together_or_not_at_all() {
     let runtime = runtime();
     let socket = ConsoleSocket::new();
     let id = runtime.fresh_id();
@@ -208,7 +208,7 @@ fn in_a_terminal(runtime: &Runtime, args: &[&str]) -> (PtyMaster, Child) {
 }
 
 #[test]
-fn a_foreground_run_stands_between_the_callers_terminal_and_the_programs() {
+fn p01_a_foreground_run_stands_between_the_callers_terminal_and_the_programs() {
     let runtime = runtime();
     let bundle = terminal("echo out; tty; read line; echo got:$line; exit 5").build().unwrap();
     let id = runtime.fresh_id();

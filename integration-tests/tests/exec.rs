@@ -25,6 +25,10 @@ fn particular() -> BundleBuilder {
             json!({"bounding": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"],
                    "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"]}),
         )
+        .set("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 7}))
+        .set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 5}))
+        .set("/linux/personality", json!({"domain": "LINUX32"}))
+        .set("/linux/memoryPolicy", json!({"mode": "MPOL_PREFERRED", "nodes": "0"}))
         .set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW",
              "syscalls": [{"names": ["swapon"], "action": "SCMP_ACT_ERRNO"}]}))
 }
@@ -57,7 +61,10 @@ fn assert_alike(own: &Report, other: &Report) {
     assert_eq!(other.mounts, own.mounts);
     assert_eq!(other.signals, own.signals);
     assert_eq!(other.scheduler, own.scheduler);
-    assert_eq!(other.personality, own.personality);
+    assert_eq!((other.personality, &other.machine), (own.personality, &own.machine));
+    assert_eq!((other.io_priority, &other.memory_policy), (own.io_priority, &own.memory_policy));
+    assert_eq!((&other.cpus, &other.mems), (&own.cpus, &own.mems));
+    assert_eq!(other.label, own.label);
     assert_eq!(other.fds.keys().collect::<Vec<_>>(), [&0, &1, &2]);
 }
 
@@ -67,7 +74,7 @@ fn own_report(container: &mut Container<'_>) -> Report {
 }
 
 #[test]
-fn x18_exec_gives_what_create_gave() {
+fn x18_p14_i11_exec_gives_what_create_gave() {
     let runtime = runtime();
     let bundle = particular().build().unwrap();
     let mut container = running(&runtime, &bundle);
@@ -305,7 +312,7 @@ fn r25_exec_enters_namespaces_that_the_container_itself_had_joined() {
 }
 
 #[test]
-fn exec_has_the_offsets_of_the_containers_time_namespace() {
+fn n08_exec_has_the_offsets_of_the_containers_time_namespace() {
     let runtime = runtime();
     let bundle = Bundle::new()
         .with_busybox()

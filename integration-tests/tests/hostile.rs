@@ -325,7 +325,7 @@ fn x04_masked_and_read_only_paths_behind_links_stay_inside_the_root() {
 }
 
 #[test]
-fn cve_2016_3697_a_user_named_like_a_number_is_not_taken_for_it() {
+fn p05_p19_cve_2016_3697_a_user_named_like_a_number_is_not_taken_for_it() {
     let trap = Trap::new();
     let passwd = "root:x:0:0::/root:/bin/sh\n1000:x:0:0::/trap:/bin/sh\n";
     let bundle = Bundle::new()

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use integration_tests::{HostState, Namespaces, runtime};
+use integration_tests::{HostState, Namespaces, Resctrl};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, BundleBuilder, Exit, Finished, Runtime};
 
@@ -26,7 +26,7 @@ mod kind {
     pub(crate) const AWAIT_START: u32 = 49;
     pub(crate) const FIND_PROGRAM: u32 = 47;
     pub(crate) const EXEC: u32 = 52;
-    pub(crate) const LAST: u32 = 70;
+    pub(crate) const LAST: u32 = 85;
 }
 
 impl Step {
@@ -37,7 +37,9 @@ impl Step {
 
 #[test]
 fn every_step_that_fails_is_named_and_leaves_nothing_behind() {
-    let runtime = runtime();
+    let resctrl = Resctrl::new();
+    let runtime = resctrl.runtime();
+    let groups = resctrl.groups();
     // Not part of what is compared: these are there before and after.
     let pod = Namespaces::new(&["--net", "--ipc", "--uts"]);
     let sockets = tempfile::tempdir().unwrap();
@@ -75,7 +77,10 @@ fn every_step_that_fails_is_named_and_leaves_nothing_behind() {
                     step.code & 0xffff
                 ));
             }
-            let differences = before.differences(&runtime);
+            let mut differences = before.differences(&runtime);
+            if resctrl.groups() != groups {
+                differences += "resctrl groups";
+            }
             if !differences.is_empty() {
                 failures.push(format!(
                     "{name}: {} ({}:{}): {differences}",
@@ -223,7 +228,10 @@ fn bundles(pod: &Namespaces, agent: &Path) -> Vec<(&'static str, BundleBuilder)>
     let id_map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     let new = |kind: &str| json!({"type": kind});
     let join = |kind: &str, file: &str| json!({"type": kind, "path": pod.path(file)});
-    let private = rich().push("/mounts", mapped_by_itself());
+    let private = rich().push("/mounts", mapped_by_itself()).set(
+        "/linux/intelRdt",
+        json!({"l3CacheSchema": "L3:0=f", "schemata": ["MB:0=20"], "enableMonitoring": true}),
+    );
     let offsets = json!({"monotonic": {"secs": 100, "nanosecs": 1}, "boottime": {"secs": 7}});
     let userns = rich()
         .push("/linux/namespaces", new("user"))
@@ -237,6 +245,7 @@ fn bundles(pod: &Namespaces, agent: &Path) -> Vec<(&'static str, BundleBuilder)>
         .set("/linux/timeOffsets", offsets)
         .set("/linux/seccomp/listenerPath", json!(agent))
         .push("/linux/seccomp/syscalls", json!({"names": ["swapoff"], "action": "SCMP_ACT_NOTIFY"}))
+        .set("/linux/intelRdt", json!({"closID": "/", "enableMonitoring": true}))
         .set("/process/terminal", json!(true))
         .set("/process/consoleSize", json!({"height": 20, "width": 70}));
     let member = rich().remove("/linux/sysctl").remove("/hostname").remove("/domainname").set(

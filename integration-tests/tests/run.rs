@@ -81,7 +81,7 @@ fn k30_k31_a_detached_run_returns_while_the_program_runs_and_keep_keeps_a_foregr
 }
 
 #[test]
-fn inherited_descriptors_reach_the_program_only_if_they_are_preserved() {
+fn p22_inherited_descriptors_reach_the_program_only_if_they_are_preserved() {
     let runtime = runtime();
     let bundle = Bundle::new().args(["/bin/probe", "report"]).build().unwrap();
     // The shell leaks 3, 4 and 7, as shims and buildah do.

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::hooks::{self, Stage, StateText, Streams};
 use crate::host;
 use crate::launch::listener::Agent;
-use crate::launch::{Broken, cgroup};
+use crate::launch::{Broken, cgroup, rdt};
 use crate::plan::document;
 use crate::plan::hooks::Hook;
 use crate::plan::step::Step;
@@ -193,7 +193,8 @@ impl Container {
     fn go(&self, channel: &Channel) -> Result<(), Error> {
         let lost =
             |stop: Stop| Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id()));
-        channel.send(Message::Go(Milestone::Start)).map_err(lost)?;
+        // If init has ended by now, it may have said why.
+        let gone = channel.send(Message::Go(Milestone::Start)).err();
         let (agent, pid) = (self.agent(Status::Created), self.record.process.map_or(0, |init| init.pid));
         let heard = channel.receive_words().at(Step::Channel).and_then(|first| match first {
             Some((Message::Reached(Milestone::Start), _)) => {
@@ -204,7 +205,7 @@ impl Container {
         match heard {
             // The channel closes by itself when the program is executed.
             Ok((true, None)) => self.poststart(),
-            Ok((false, None)) => Err(self.wrong_state("start", Status::Stopped)),
+            Ok((false, None)) => Err(gone.map_or_else(|| self.wrong_state("start", Status::Stopped), lost)),
             Ok((_, Some((Message::Failed(failure), words)))) => {
                 Err(self.broken(&Broken::heard(failure, &words)))
             }
@@ -345,6 +346,11 @@ impl Container {
         let deadline = Instant::now() + DEATH;
         for directory in &self.record.cgroups {
             cgroup::remove(directory, deadline)?;
+        }
+        for group in self.record.resctrl.iter().flat_map(|resctrl| &resctrl.made) {
+            rdt::remove(group).map_err(|stop| {
+                Error::new(ErrorKind::System, format!("resctrl group {}: {stop}", group.display()))
+            })?;
         }
         self.entry.remove()?;
         run_poststop(&self.record);

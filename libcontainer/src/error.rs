@@ -91,6 +91,7 @@ impl Error {
             Because::Said(output) if !output.is_empty() => {
                 format!("{what}: {}; it printed: {output}", failure.stop)
             }
+            Because::Found(reason) => format!("{what}: {reason}"),
             _ => format!("{what}: {}{}", failure.stop, hint(failure.step, failure.stop)),
         };
         Error { kind, message }
@@ -165,6 +166,16 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::CgroupWrite(_), libc::ENOENT) => "the controller is not enabled in the cgroup above",
         (Step::CgroupWrite(_), libc::EINVAL) => "the kernel does not take this value",
         (Step::HookOutput, libc::ENXIO) => "nobody reads this fifo",
+        (Step::Scheduler, libc::EPERM) => {
+            "this takes CAP_SYS_NICE; of a version 1 cgroup, a real-time policy takes a share by \
+             /linux/resources/cpu/realtimeRuntime"
+        }
+        (Step::InitialAffinity | Step::Affinity, libc::EINVAL) => "none of the CPUs may be used here",
+        (Step::RdtGroup, libc::ENOENT) => {
+            "a closID without schemata names a group that is there: make it, or say what it is to have"
+        }
+        (Step::RdtMonitor, libc::EEXIST) => "a group of this name is there already; remove it",
+        (Step::RdtJoin, libc::ENOENT) => "the group is gone",
         (Step::Join(_), libc::EINVAL) => "the file is not a namespace of this type",
         (Step::MapMount(_), libc::EINVAL) => "the file system or this kernel cannot map ids of a mount",
         (Step::Mount(_), libc::ENOSYS) if stop.call == Call::MountSetattr => {

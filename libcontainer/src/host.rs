@@ -28,7 +28,21 @@ pub(crate) fn probe() -> Facts {
         cgroup: CgroupFacts { hierarchies: hierarchies(), huge_page_sizes: huge_page_sizes() },
         apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        resctrl: None,
     }
+}
+
+/// Where resctrl is mounted, for the few configs that need it: not part of [`probe`], since the mount table is long.
+#[must_use]
+pub(crate) fn resctrl() -> Option<String> {
+    let mounts = procfs::process::Process::myself().and_then(|own| own.mountinfo()).ok()?;
+    mounts.into_iter().filter_map(resctrl_at).find(|path| is(path, libc::RDTGROUP_SUPER_MAGIC))
+}
+
+/// Where this mount shows resctrl, if it does, and from its root on.
+fn resctrl_at(mount: procfs::process::MountInfo) -> Option<String> {
+    let whole = mount.fs_type == "resctrl" && mount.root == "/";
+    mount.mount_point.into_os_string().into_string().ok().filter(|_| whole)
 }
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -163,6 +177,17 @@ mod tests {
         let own = look_at(std::process::id().cast_signed()).unwrap();
         assert!(own.start_time > 0 && !own.is_zombie);
         assert_eq!(look_at(i32::MAX), None);
+    }
+
+    #[test]
+    fn i07_resctrl_is_found_by_its_type_and_from_its_root_on() {
+        let at = |line: &str| resctrl_at(procfs::process::MountInfo::from_line(line).unwrap());
+        let line = "24 20 0:21 / /mnt/rdt rw,relatime shared:7 - resctrl resctrl rw,mba_MBps";
+        assert_eq!(at(line).as_deref(), Some("/mnt/rdt"));
+        assert_eq!(at("25 20 0:21 /gold /mnt/gold rw,relatime - resctrl resctrl rw"), None);
+        assert_eq!(at("26 20 0:22 / /sys/fs/resctrl rw,relatime - tmpfs resctrl rw"), None);
+        // What another file system covers is not resctrl any more.
+        assert!(resctrl().is_none_or(|path| Path::new(&path).join("schemata").exists()));
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     /// Its cgroup directories.
     pub cgroups: Vec<CgroupDirectory>,
+    /// Its resctrl group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<ResctrlGroup>,
     /// Its namespaces that are not the runtime's, as flags of setns(2).
     pub namespaces: i32,
     /// Its first process; none while it is being created.
@@ -95,6 +98,15 @@ pub struct CgroupDirectory {
     pub parents: usize,
     /// It has the freezer.
     pub freezer: bool,
+}
+
+/// The resctrl group of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResctrlGroup {
+    /// Directories whose `tasks` each of its processes is written to, in this order.
+    pub join: Vec<PathBuf>,
+    /// Directories that were made for it and go with it, in this order.
+    pub made: Vec<PathBuf>,
 }
 
 /// Why the store cannot do something.

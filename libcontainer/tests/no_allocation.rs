@@ -251,6 +251,7 @@ fn rich() -> Value {
             "oomScoreAdj": 500, "noNewPrivileges": true,
             "scheduler": {"policy": "SCHED_BATCH", "nice": 3},
             "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0},
+            "execCPUAffinity": {"initial": "0-8191", "final": "0-8191"},
         },
         "hooks": {
             "prestart": hooks, "createRuntime": hooks, "createContainer": inside, "startContainer": inside,

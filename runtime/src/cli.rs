@@ -46,6 +46,10 @@ pub(crate) struct Global {
     /// Print the version
     #[arg(long, short = 'v', action = ArgAction::SetTrue)]
     pub(crate) version: bool,
+    /// A plain directory to take for resctrl (tests)
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) resctrl: Option<String>,
 }
 
 /// How log messages look.

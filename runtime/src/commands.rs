@@ -66,15 +66,24 @@ pub(crate) fn version() -> Result<i32, Failure> {
 
 fn options(global: &Global, args: &Create, console: Option<OwnedFd>) -> Options {
     Options {
-        strict: global.strict,
         pivot: !args.no_pivot,
         keyring: !args.no_new_keyring,
         preserved: args.preserve_fds,
         console,
         #[cfg(debug_assertions)]
         fault: fault(args),
-        ..Options::new(&args.id)
+        ..plain_options(global, &args.id)
     }
+}
+
+#[cfg(debug_assertions)]
+fn plain_options(global: &Global, id: &str) -> Options {
+    Options { strict: global.strict, resctrl: global.resctrl.clone(), ..Options::new(id) }
+}
+
+#[cfg(not(debug_assertions))]
+fn plain_options(global: &Global, id: &str) -> Options {
+    Options { strict: global.strict, ..Options::new(id) }
 }
 
 #[cfg(debug_assertions)]
@@ -154,7 +163,7 @@ fn delete(store: &Store, global: &Global, args: &Delete) -> Result<i32, Failure>
 
 fn plan(global: &Global, args: &PlanArgs) -> Result<i32, Failure> {
     let bundle = Bundle::load(&args.bundle).map_err(Error::from)?;
-    let plan = container::compile(&bundle, &Options { strict: global.strict, ..Options::new(&args.id) })?;
+    let plan = container::compile(&bundle, &plain_options(global, &args.id))?;
     if args.steps {
         let lines =
             plan.steps().into_iter().map(|step| format!("{:8} {}\n", step.code(), plan.describe(step)));

@@ -32,7 +32,7 @@ pub(crate) fn document() -> Value {
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
-            "intelRdt": { "enabled": false },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
             "memoryPolicy": { "modes": schedule::memory_mode_names(), "flags": schedule::memory_flag_names() },
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": false },

@@ -8,8 +8,9 @@ use crate::bundle::Bundle;
 use crate::error::{Error, ErrorKind};
 use crate::fault::Fault;
 use crate::host;
-use crate::launch::{self, Launched, Settings, cgroup::Group};
+use crate::launch::{self, Launched, Settings, cgroup::Group, rdt::Resctrl};
 use crate::path::KernelString;
+use crate::plan::facts::Facts;
 use crate::plan::invalid::Finding;
 use crate::plan::step::Step;
 use crate::plan::{Choices, Plan};
@@ -35,6 +36,8 @@ pub struct Options {
     pub preserved: u32,
     /// A connected stream socket, over which the master of its terminal is sent.
     pub console: Option<OwnedFd>,
+    /// Where resctrl is, if not where the mount table says.
+    pub resctrl: Option<String>,
     /// A step that is to fail, for tests.
     pub fault: Fault,
 }
@@ -50,6 +53,7 @@ impl Options {
             strict: false,
             preserved: 0,
             console: None,
+            resctrl: None,
             fault: Fault::default(),
         }
     }
@@ -117,7 +121,10 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
         keyring: options.keyring,
         strict: options.strict,
     };
-    let compiled = Plan::compile(&bundle.spec, &choices, &host::probe());
+    let wants_resctrl = bundle.spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some());
+    let mut facts = host::probe();
+    facts.resctrl = options.resctrl.clone().or_else(|| wants_resctrl.then(host::resctrl).flatten());
+    let compiled = Plan::compile(&bundle.spec, &choices, &facts);
     let mut plan = bundle.mistakes.beside(compiled, &bundle.text)?;
     plan.warnings.splice(0..0, bundle.warnings.iter().cloned());
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
@@ -145,7 +152,9 @@ pub(super) fn recompile(container: &Container) -> Result<Plan, Error> {
         keyring: true,
         strict: false,
     };
-    Ok(Plan::compile(&container.config()?, &choices, &host::probe())?)
+    // Whatever has become of resctrl: it was there when the container was created.
+    let facts = Facts { resctrl: Some("/sys/fs/resctrl".into()), ..host::probe() };
+    Ok(Plan::compile(&container.config()?, &choices, &facts)?)
 }
 
 /// Creates a container: everything is there, and only its program does not run.
@@ -227,6 +236,7 @@ fn make(
     narrate(plan);
     record.process = Some(identity(launched.pid())?);
     record.cgroups = launched.cgroups();
+    record.resctrl = launched.resctrl();
     reservation.entry().write_record(&record)?;
     let running = launched.commit().map_err(|failure| Error::launch(plan, &failure.into()))?;
     Ok((Container { entry: reservation.commit(), record }, running))
@@ -295,6 +305,7 @@ fn record(bundle: &Bundle, plan: &Plan, options: &Options) -> Record {
         owner: nix::unistd::getuid().as_raw(),
         annotations: annotations.into_iter().collect(),
         cgroups: Group::directories(&plan.cgroup),
+        resctrl: Resctrl::planned(plan.rdt.as_ref()),
         namespaces: plan.entry.private_flags(),
         process: None,
         startable: plan.process.is_some(),

@@ -115,9 +115,11 @@ impl Container {
             privileged: facts.privileged,
             // Where its first process is now: it may have moved.
             cgroups: self.cgroups_for(pid, options.cgroup.as_deref())?,
+            resctrl: self.record.resctrl.as_ref().map_or(&[], |group| &group.join),
             process: &plan.process,
             seccomp: plan.seccomp.as_ref(),
             agent: self.agent(status),
+            affinity: &plan.affinity,
             become_root: plan.become_root,
             console: options.console,
             preserved: options.preserved,

@@ -28,6 +28,20 @@ pub(crate) struct Entering<'a> {
     pub(crate) become_root: bool,
     /// A new network namespace needs its loopback device brought up.
     pub(crate) loopback: bool,
+    /// CPUs to use from when the cgroups are joined.
+    pub(crate) cpus: Cpus<'a>,
+}
+
+/// What is done about CPUs that may be used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cpus<'a> {
+    /// All that the cgroup allows: since Linux 6.2 joining one keeps the restrictions of whoever called the runtime,
+    /// such as systemd's.
+    All,
+    /// These, as a bit mask.
+    These(&'a [u64]),
+    /// Nothing.
+    Unchanged,
 }
 
 /// A running process whose namespaces are joined.
@@ -105,7 +119,7 @@ pub(super) fn enter(orders: &mut Orders<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Moves into version 1 cgroups, which the runtime may still be making.
+/// Moves into version 1 cgroups, which the runtime may still be making, and takes the CPUs that are free there.
 fn join_cgroups(orders: &Orders<'_>) -> Result<(), Failure> {
     if orders.enter.waits {
         orders.channel.await_go(Milestone::Cgroup).at(Step::Channel)?;
@@ -115,7 +129,21 @@ fn join_cgroups(orders: &Orders<'_>) -> Result<(), Failure> {
         // period: 0.07 ms where the pid to cgroup.procs takes 10.
         orders.fault.attempt(Step::CgroupJoin(i), || fs::write_file(fs::CWD, tasks.as_c_str(), b"0"))?;
     }
-    Ok(())
+    set_cpus(orders)
+}
+
+fn set_cpus(orders: &Orders<'_>) -> Result<(), Failure> {
+    match orders.enter.cpus {
+        Cpus::These(cpus) => orders.fault.attempt(Step::Affinity, || attributes::set_cpus(cpus)),
+        Cpus::All => {
+            match attributes::set_cpus(&[u64::MAX; attributes::CPU_WORDS]) {
+                // Nobody has asked for it: where a filter forbids it, things stay as they are.
+                Ok(()) | Err(_) => {}
+            }
+            Ok(())
+        }
+        Cpus::Unchanged => Ok(()),
+    }
 }
 
 fn become_root(orders: &Orders<'_>) -> Result<(), Failure> {

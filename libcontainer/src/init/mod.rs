@@ -20,7 +20,7 @@ use crate::plan::step::Step;
 use crate::sys::fs::{self, Proc};
 use crate::sys::{Stop, attributes, process as sys_process, signal};
 
-pub(crate) use enter::{Entering, Target};
+pub(crate) use enter::{Cpus, Entering, Target};
 pub(crate) use process::{Filter, Program};
 pub(crate) use rootfs::{Build, Sources};
 
@@ -132,7 +132,8 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
             orders.fault.attempt(Step::CreateContainer(i), || hook.run(stage, &mut orders.words))?;
         }
         orders.words.clear();
-        rootfs::change_root(build, root, &orders.proc, orders.fault)?;
+        let cwd = orders.program.as_ref().map(|program| &program.process.cwd);
+        rootfs::change_root(build, root, cwd, &orders.proc, orders.fault)?;
     }
     fs::set_umask(umask);
     if let Some(program) = &mut orders.program {

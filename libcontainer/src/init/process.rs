@@ -227,7 +227,8 @@ fn set_limits(plan: &Process, fault: Fault) -> Result<(), Failure> {
     if let Some(s) = plan.scheduler {
         let (policy, flags, nice, priority) = (s.policy, s.flags, s.nice, s.priority);
         let (runtime, deadline, period) = (s.runtime, s.deadline, s.period);
-        let attr = SchedAttr { size: 0, policy, flags, nice, priority, runtime, deadline, period };
+        let attr =
+            SchedAttr { policy, flags, nice, priority, runtime, deadline, period, ..SchedAttr::default() };
         fault.attempt(Step::Scheduler, || attributes::set_scheduler(attr))?;
     }
     if let Some(priority) = plan.io_priority {
@@ -278,6 +279,10 @@ fn become_user(plan: &Process, filtered: bool, fault: Fault) -> Result<(), Failu
         permitted |= CAP_SYS_ADMIN;
     }
     fault.attempt(Step::Capabilities, || {
+        // What is not in the bounding set any more cannot become inheritable, but stays so.
+        if inheritable & !bounding != 0 {
+            creds::set_inheritable(inheritable)?;
+        }
         creds::limit_bounding_set(bounding)?;
         creds::keep_capabilities(true)
     })?;

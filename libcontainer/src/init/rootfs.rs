@@ -14,7 +14,7 @@ use nix::libc;
 use crate::channel::{Channel, Failure};
 use crate::fault::Fault;
 use crate::hooks::{Program as Hook, StateText, Streams};
-use crate::path::PATH_MAX;
+use crate::path::{PATH_MAX, RootPath};
 use crate::plan::mounts::Rootfs;
 use crate::plan::process::Kernel;
 use crate::plan::step::Step;
@@ -110,7 +110,13 @@ fn make_parent_private(path: &CStr) -> Result<(), Stop> {
 }
 
 /// Changes into the new root and hides what is to be hidden there.
-pub(super) fn change_root(build: &Build<'_>, root: Root, proc: &Proc, fault: Fault) -> Result<(), Failure> {
+pub(super) fn change_root(
+    build: &Build<'_>,
+    root: Root,
+    cwd: Option<&RootPath>,
+    proc: &Proc,
+    fault: Fault,
+) -> Result<(), Failure> {
     let rootfs = build.rootfs;
     let root = fault.attempt(Step::Pivot, || if rootfs.pivot { pivot(root) } else { move_root(root) })?;
     set_kernel(build.kernel, proc, fault)?;
@@ -120,6 +126,12 @@ pub(super) fn change_root(build: &Build<'_>, root: Root, proc: &Proc, fault: Fau
     let mut masks = cover::Masks::default();
     for (path, i) in rootfs.masked.iter().zip(0..) {
         fault.attempt(Step::Mask(i), || masks.cover(&root, path))?;
+    }
+    if let Some(cwd) = cwd {
+        match root.make_directory(cwd) {
+            // A read-only root lets nobody make it later. Why it could not be made is said to who wants to go there.
+            Ok(_) | Err(_) => {}
+        }
     }
     fault.attempt(Step::ReadonlyRoot, || seal(&root, rootfs))
 }

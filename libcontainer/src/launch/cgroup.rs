@@ -136,11 +136,11 @@ fn is_refusal(stop: Stop) -> bool {
     [Errno::EACCES, Errno::EPERM, Errno::EROFS, Errno::ENOENT].iter().any(|errno| stop.is(*errno))
 }
 
-fn stop(call: Call, error: &io::Error) -> Stop {
+pub(super) fn stop(call: Call, error: &io::Error) -> Stop {
     Stop { call, errno: error.raw_os_error().unwrap_or(libc::EIO) }
 }
 
-fn read(path: impl AsRef<Path>) -> Result<String, Stop> {
+pub(super) fn read(path: impl AsRef<Path>) -> Result<String, Stop> {
     fs::read_to_string(path).map_err(|e| stop(Call::Read, &e))
 }
 

@@ -36,6 +36,7 @@ impl Conversation<'_, '_> {
         let (plan, fault) = (self.plan, self.settings.fault);
         launched.group.make(CgroupVersion::V1)?;
         launched.group.limit()?;
+        launched.resctrl.join(launched.pid())?;
         tracing::debug!(
             path = plan.cgroup.path,
             limits = plan.cgroup.writes.len(),
@@ -63,6 +64,8 @@ impl Conversation<'_, '_> {
                 Some((Message::Forked(pid), _)) => {
                     adopt(pid, &mut launched.leash)?;
                     self.reforked = true;
+                    // It may have been born before the first one was moved.
+                    launched.resctrl.join(launched.pid())?;
                 }
                 Some((Message::Failed(failure), words)) => return Err(Broken::heard(failure, &words)),
                 Some((Message::Go(_), _)) => return Err(garbled().into()),

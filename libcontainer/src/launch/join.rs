@@ -8,17 +8,19 @@ use nix::libc;
 
 use super::conversation::{adopt, died, garbled, gather};
 use super::listener::Agent;
-use super::{Broken, Inside, ready_program};
+use super::{Broken, Inside, rdt, ready_program};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
 use crate::hooks::LastWords;
-use crate::init::{self, Entering, Orders, Start};
+use crate::init::{self, Cpus, Entering, Orders, Start};
 use crate::path::KernelString;
+use crate::plan::affinity::Affinity;
 use crate::plan::facts::CgroupVersion;
 use crate::plan::namespaces::{Entry, Namespace};
 use crate::plan::process::Process;
 use crate::plan::seccomp::Seccomp;
 use crate::plan::step::Step;
+use crate::sys::attributes::{self, CPU_WORDS};
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::process::{self, Child, Leash};
 use crate::sys::{Call, Stop};
@@ -34,12 +36,16 @@ pub(crate) struct Joining<'a> {
     pub(crate) privileged: bool,
     /// The cgroup directories that the process goes into.
     pub(crate) cgroups: Vec<(CgroupVersion, PathBuf)>,
+    /// The resctrl groups that the process goes into, the outer one first.
+    pub(crate) resctrl: &'a [PathBuf],
     /// The program.
     pub(crate) process: &'a Process,
     /// The container's system call filter.
     pub(crate) seccomp: Option<&'a Seccomp>,
     /// Who decides about its system calls.
     pub(crate) agent: Option<Agent<'a>>,
+    /// CPUs that it may use.
+    pub(crate) affinity: &'a Affinity,
     /// Root exists in the container's user namespace.
     pub(crate) become_root: bool,
     /// Where the terminal's master is sent.
@@ -76,6 +82,7 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
             waits: false,
             become_root: joining.become_root,
             loopback: false,
+            cpus: cpus(joining.affinity),
         },
         build: None,
         program: Some(ready_program(joining.process, filter, joining.console)),
@@ -86,18 +93,58 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
         keep: Vec::new(),
     };
     orders.list_descriptors();
+    let initial = joining.affinity.initial.as_deref();
+    let confined = initial.map(Confined::to).transpose().at(Step::InitialAffinity)?;
     let child = spawn(unified.as_ref().map(AsFd::as_fd), &mut orders).at(Step::Clone)?;
+    drop(confined);
     drop(inside);
     drop(orders);
     let mut leash = Leash::new(child);
     let mut reforked = !entry.refork;
-    converse(&channel, joining.agent.as_ref(), &mut leash, &mut reforked).inspect_err(|_| {
-        if !reforked {
-            gather(&channel, &mut leash);
-        }
-    })?;
+    converse(&channel, joining.agent.as_ref(), &mut leash, joining.resctrl, &mut reforked).inspect_err(
+        |_| {
+            if !reforked {
+                gather(&channel, &mut leash);
+            }
+        },
+    )?;
     let gone = Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::ESRCH } };
     Ok(leash.release().ok_or(gone)?)
+}
+
+/// What was asked for; else all that the cgroup allows. With `initial` alone the kernel decides about the rest.
+fn cpus(affinity: &Affinity) -> Cpus<'_> {
+    match &affinity.last {
+        Some(cpus) => Cpus::These(cpus),
+        None if affinity.is_unset() => Cpus::All,
+        None => Cpus::Unchanged,
+    }
+}
+
+/// The calling thread uses certain CPUs only, and so do its children from their birth on, until this is dropped.
+struct Confined {
+    before: [u64; CPU_WORDS],
+}
+
+impl Confined {
+    fn to(cpus: &[u64]) -> Result<Confined, Stop> {
+        let before = attributes::cpus()?;
+        attributes::set_cpus(cpus)?;
+        Ok(Confined { before })
+    }
+
+    /// A thread that had all its cpuset has gets what the cpuset will have later, too.
+    fn undo(&self) -> Result<(), Stop> {
+        attributes::set_cpus(&[u64::MAX; CPU_WORDS])?;
+        if attributes::cpus()? == self.before { Ok(()) } else { attributes::set_cpus(&self.before) }
+    }
+}
+
+impl Drop for Confined {
+    fn drop(&mut self) {
+        // These were allowed a moment ago; if none is by now, the kernel has chosen others for us.
+        let _back = self.undo();
+    }
 }
 
 fn spawn(cgroup: Option<BorrowedFd<'_>>, orders: &mut Orders<'_>) -> Result<Child, Stop> {
@@ -126,6 +173,7 @@ fn converse(
     channel: &Channel,
     agent: Option<&Agent<'_>>,
     leash: &mut Leash,
+    resctrl: &[PathBuf],
     reforked: &mut bool,
 ) -> Result<(), Broken> {
     let mut started = false;
@@ -137,6 +185,9 @@ fn converse(
                 *reforked = true;
             }
             Some((Message::Reached(Milestone::Created), _)) => {
+                // Whoever makes a process from outside is not in the group, so nor is that process.
+                let pid = leash.child().map_or(0, |child| child.pid);
+                rdt::join(resctrl, pid).at(Step::RdtJoin)?;
                 channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
                 channel.send(Message::Go(Milestone::Start)).at(Step::Channel)?;
             }
@@ -146,5 +197,28 @@ fn converse(
             None if started => return Ok(()),
             None => return Err(died().into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p18_the_calling_thread_keeps_its_cpus() {
+        let before = attributes::cpus().unwrap();
+        let (word, bits) = before.iter().copied().enumerate().find(|(_, bits)| *bits != 0).unwrap();
+        let mut first = [0; CPU_WORDS];
+        first[word] = 1 << bits.trailing_zeros();
+        let confined = Confined::to(&first).unwrap();
+        assert_eq!(attributes::cpus(), Ok(first));
+        drop(confined);
+        assert_eq!(attributes::cpus(), Ok(before));
+        // A thread that was confined by somebody else stays so.
+        attributes::set_cpus(&first).unwrap();
+        drop(Confined::to(&first).unwrap());
+        assert_eq!(attributes::cpus(), Ok(first));
+        assert!(Confined::to(&[0; CPU_WORDS]).is_err());
+        assert_eq!(attributes::cpus(), Ok(first));
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod filter;
 mod idmap;
 mod join;
 pub(crate) mod listener;
+pub(crate) mod rdt;
 mod supply;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,14 +18,14 @@ use nix::libc;
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
 use crate::hooks::{self, LastWords, StateText, Streams};
-use crate::init::{self, Build, Entering, Orders, Program, Sources, Start};
+use crate::init::{self, Build, Cpus, Entering, Orders, Program, Sources, Start};
 use crate::path::{KernelString, PATH_MAX};
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
 use crate::plan::namespaces::{Entry, Namespace};
 use crate::plan::process::Process;
 use crate::plan::step::Step;
-use crate::state::CgroupDirectory;
+use crate::state::{CgroupDirectory, ResctrlGroup};
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::process::{self, Child, Leash, Strings};
 use crate::sys::{Call, Stop, socket};
@@ -32,6 +33,7 @@ use crate::sys::{Call, Stop, socket};
 use cgroup::Group;
 use conversation::{Conversation, died, gather};
 pub(crate) use join::{Joining, join};
+use rdt::Resctrl;
 use supply::Supply;
 
 /// What a launch needs beside the plan.
@@ -71,6 +73,8 @@ pub(crate) enum Because {
     Said(String),
     /// The program that could not be executed, where it was found, and the interpreter that it names.
     Program { path: String, interpreter: String },
+    /// What is the matter, in better words than the errno's.
+    Found(String),
     /// The container's memory limit was hit: the limit and the most that was used.
     OutOfMemory(String, String),
 }
@@ -106,6 +110,7 @@ pub(crate) struct Launched<'a> {
     group: Group<'a>,
     /// Where hooks print.
     streams: Streams,
+    resctrl: Resctrl<'a>,
 }
 
 impl<'a> Launched<'a> {
@@ -124,6 +129,7 @@ impl<'a> Launched<'a> {
         let gone = Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::ESRCH } };
         let child = self.leash.release().ok_or(gone)?;
         self.group.keep();
+        self.resctrl.keep();
         Ok((child, self.channel))
     }
 
@@ -131,6 +137,12 @@ impl<'a> Launched<'a> {
     #[must_use]
     pub(crate) fn cgroups(&self) -> Vec<CgroupDirectory> {
         self.group.made()
+    }
+
+    /// The resctrl group, to be remembered: `exec` joins it, and `delete` removes what was made for it.
+    #[must_use]
+    pub(crate) fn resctrl(&self) -> Option<ResctrlGroup> {
+        self.resctrl.remembered()
     }
 }
 
@@ -147,6 +159,8 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
         // Only what could be made can be joined; otherwise the making waits until the child works beside us.
         group.make(CgroupVersion::V1)?;
     }
+    let mut resctrl = Resctrl::new(plan.rdt.as_ref(), fault);
+    resctrl.make()?;
     let streams = match &plan.hooks.output {
         files if files.is_empty() => Streams::default(),
         files => fault.attempt(Step::HookOutput, || Streams::open(files))?,
@@ -158,7 +172,7 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     tracing::debug!(pid = child.pid, "container init is cloned");
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
-    let mut launched = Launched { leash: Leash::new(child), group, channel, streams };
+    let mut launched = Launched { leash: Leash::new(child), group, resctrl, channel, streams };
     let mut conversation = Conversation { plan, settings: &settings, supply, waits, reforked: false };
     match conversation.hold(&mut launched) {
         Ok(()) => Ok(launched),
@@ -203,6 +217,7 @@ fn prepare<'a>(
         tasks,
         become_root: plan.ids.become_root,
         loopback: plan.kernel.loopback,
+        cpus: Cpus::All,
     };
     let hooks = &plan.hooks;
     let build = Build {

@@ -97,6 +97,7 @@ pub fn read(text: &[u8]) -> Result<Document, Invalid> {
     let repaired = repair::repair(serde_json::from_slice(text).map_err(|e| whole(&e))?);
     let mut document = repaired.document;
     rename_scheduler_flags(&mut document);
+    take_out_empty_affinity(&mut document);
     // As text once more, so that there is one reader of the types.
     let spec = serde_json::from_str(&document.to_string()).map_err(|e| whole(&e))?;
     let mistakes = Mistakes { findings: errors, repaired: repaired.places };
@@ -127,6 +128,13 @@ fn rename_scheduler_flags(document: &mut Value) {
         if let Some((_, name)) = NAMES.iter().find(|(theirs, _)| flag == theirs) {
             *flag = (*name).into();
         }
+    }
+}
+
+// oci-spec 0.10 takes no empty list of processors, which means the same as none.
+fn take_out_empty_affinity(document: &mut Value) {
+    if let Some(Value::Object(lists)) = document.pointer_mut("/process/execCPUAffinity") {
+        lists.retain(|_, list| list != "");
     }
 }
 
@@ -234,6 +242,24 @@ mod tests {
             "future": [{"x": 1, "x": 2}], "root": {"path": "r", "p\u0061th": "r"}}"#;
         let at: Vec<_> = parse(text).unwrap_err().into_findings().into_iter().map(|f| f.at).collect();
         assert_eq!(at, ["/hostname", "/linux/sysctl/a", "/future/0/x", "/root/path"]);
+    }
+
+    #[test]
+    fn p18_an_empty_list_of_cpus_is_none() {
+        let process = json!({"cwd": "/", "user": {}, "execCPUAffinity": {"initial": "", "final": "0-3,7"}});
+        let (process, warnings) = parse_process(process.to_string().as_bytes()).unwrap();
+        let affinity = process.exec_cpu_affinity().as_ref().unwrap();
+        assert_eq!((affinity.initial(), warnings), (&None, vec![]));
+        assert_eq!(affinity.cpu_affinity_final().as_deref(), Some("0-3,7"));
+    }
+
+    #[test]
+    fn p11_p16_a_process_by_itself_is_read_as_leniently() {
+        let process = json!({"cwd": "/", "user": {}, "capabilities": {"bounding": ["CAP_TIME_TRAVEL"]},
+            "scheduler": {"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_RESET_ON_FORK"]}});
+        let (read, warnings) = parse_process(process.to_string().as_bytes()).unwrap();
+        assert!(read.scheduler().as_ref().unwrap().flags().is_some());
+        assert_eq!(warnings[0].at, "/process/capabilities/bounding/0");
     }
 
     #[test]

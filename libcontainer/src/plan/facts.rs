@@ -25,6 +25,9 @@ pub struct Facts {
     pub apparmor: bool,
     /// SELinux is the kernel's and enabled.
     pub selinux: bool,
+    /// Where resctrl is mounted. Looked for only if the config asks for it.
+    #[serde(default)]
+    pub resctrl: Option<String>,
 }
 
 /// Which cgroup hierarchies there are. See cgroups(7).

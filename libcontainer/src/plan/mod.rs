@@ -3,6 +3,7 @@
 //! Runs nowhere: pure functions from the config, the caller's options and facts about the host to data. No
 //! I/O, no clock, no environment. What the config repeats is a list; what the kernel orders is a field.
 
+pub mod affinity;
 pub mod capability;
 pub mod cgroup;
 pub mod devices;
@@ -12,10 +13,12 @@ pub mod hooks;
 pub mod ids;
 pub mod invalid;
 pub mod limits;
+mod list;
 pub mod mounts;
 pub mod namespaces;
 pub mod options;
 pub mod process;
+pub mod rdt;
 pub mod rlimit;
 pub mod schedule;
 pub mod seccomp;
@@ -29,6 +32,7 @@ use oci_spec::runtime::{Process as SpecProcess, Spec};
 use serde::Serialize;
 
 use crate::path::KernelString;
+use affinity::Affinity;
 use cgroup::Cgroup;
 use facts::Facts;
 use hooks::Hooks;
@@ -37,6 +41,7 @@ use invalid::{Finding, Findings, Invalid};
 use mounts::{Rootfs, What};
 use namespaces::Entry;
 use process::{Kernel, Process};
+use rdt::Rdt;
 use seccomp::Seccomp;
 use step::Step;
 
@@ -65,6 +70,9 @@ pub struct Plan {
     pub ids: Ids,
     /// Its cgroup and limits.
     pub cgroup: Cgroup,
+    /// Its share of caches and memory bandwidth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<Rdt>,
     /// Its root file system.
     pub rootfs: Rootfs,
     /// Host name and kernel parameters.
@@ -90,6 +98,9 @@ pub struct ExecPlan {
     pub become_root: bool,
     /// The program.
     pub process: Process,
+    /// The CPUs that it runs on.
+    #[serde(skip_serializing_if = "Affinity::is_unset")]
+    pub affinity: Affinity,
     /// The container's system call filter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<Seccomp>,
@@ -116,13 +127,14 @@ impl Plan {
         let entry = namespaces::compile(spec, facts, &mut findings);
         let ids = ids::compile(spec, &entry, &mut findings);
         let cgroup = cgroup::compile(spec, choices, facts, &mut findings);
+        let rdt = rdt::compile(spec, choices, facts, &mut findings);
         let rootfs = mounts::compile(spec, choices, facts, &entry, &cgroup, &mut findings);
         let kernel = process::kernel(spec, choices, &entry, &mut findings);
         let process = process::compile(spec, facts, &entry, &ids, &mut findings);
         let seccomp = seccomp::compile(spec, &mut findings);
         let hooks = hooks::compile(spec, &mut findings);
         let warnings = findings.finish()?;
-        Ok(Plan { entry, ids, cgroup, rootfs, kernel, process, seccomp, hooks, warnings })
+        Ok(Plan { entry, ids, cgroup, rdt, rootfs, kernel, process, seccomp, hooks, warnings })
     }
 
     /// Compiles one more program for a container that exists: it gets everything that the container's own
@@ -136,11 +148,12 @@ impl Plan {
         let ids = ids::compile(spec, &entry, &mut Findings::default());
         let seccomp = seccomp::compile(spec, &mut Findings::default());
         let mut findings = Findings::default();
+        let affinity = affinity::compile(process, &mut findings);
         let process = process::compile_process(process, spec, facts, &entry, &ids, &mut findings);
         let warnings = findings.finish()?;
         let process =
             process.ok_or_else(|| Finding { at: "/process".into(), says: "is missing".into(), spec: "" })?;
-        Ok(ExecPlan { become_root: ids.become_root, process, seccomp, warnings })
+        Ok(ExecPlan { become_root: ids.become_root, process, affinity, seccomp, warnings })
     }
 
     /// Every step of this plan that can fail by itself, about in the order in which they are taken.
@@ -149,6 +162,7 @@ impl Plan {
         let mut steps = Vec::new();
         let mut each = |step: fn(u16) -> Step, count: usize| steps.extend((0..).take(count).map(step));
         let (rootfs, hooks) = (&self.rootfs, &self.hooks);
+        each(Step::RdtSchema, self.rdt.as_ref().map_or(0, |rdt| rdt.schemata.len()));
         each(Step::OpenNamespace, self.entry.join.len());
         each(Step::CgroupCreate, self.cgroup.hierarchies.len());
         each(Step::CgroupWrite, self.cgroup.writes.len());
@@ -180,6 +194,9 @@ impl Plan {
             (Step::Record, true),
             (Step::CompileFilter, self.seccomp.is_some()),
             (Step::HookOutput, !self.hooks.output.is_empty()),
+            (Step::RdtGroup, self.rdt.is_some()),
+            (Step::RdtMonitor, self.rdt.as_ref().is_some_and(|rdt| rdt.monitor.is_some())),
+            (Step::RdtJoin, self.rdt.is_some()),
             (Step::Clone, true),
             (Step::Signals, true),
             (Step::CloseFiles, true),
@@ -237,10 +254,7 @@ fn check_document(spec: &Spec, findings: &mut Findings) {
         );
     }
     let linux = spec.linux().as_ref();
-    // Refused rather than ignored: a limit that is silently not applied is worse than an error.
-    if linux.is_some_and(|l| l.intel_rdt().is_some()) {
-        findings.error("/linux/intelRdt", "ketch does not apply it yet", "config-linux.md#intelrdt");
-    }
+    // Refused rather than ignored: a device that is silently not there is worse than an error.
     if linux.and_then(|l| l.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty()) {
         findings.error("/linux/netDevices", "ketch does not apply it yet", "config-linux.md#network-devices");
     }
@@ -268,6 +282,9 @@ impl fmt::Display for Described<'_> {
                 None => f.write_str("cgroup limit"),
             },
             Step::DeviceProgram => write!(f, "cgroup {}: device program", plan.cgroup.path),
+            Step::RdtGroup | Step::RdtSchema(_) | Step::RdtMonitor | Step::RdtJoin => {
+                rdt::describe(plan.rdt.as_ref(), self.step, f)
+            }
             Step::OpenNamespace(i) | Step::Join(i) => {
                 match plan.entry.join.get(usize::from(i)).or(plan.entry.step_in.as_ref()) {
                     Some(join) => write!(f, "join {} namespace {}", join.kind.name(), join.path),
@@ -351,6 +368,9 @@ fn phrase(step: Step) -> &'static str {
     match step {
         Step::Join(_) => "join the container's namespaces",
         Step::CgroupJoin(_) => "join the container's cgroup",
+        Step::InitialAffinity => "take the initial CPUs",
+        Step::Affinity => "take the final CPUs",
+        Step::RdtJoin => "join the container's resctrl group",
         Step::CompileFilter => "compile the seccomp filter",
         Step::HookOutput => "open the files for what hooks print",
         Step::ConnectConsole => "connect to the console socket",
@@ -411,6 +431,7 @@ pub(crate) mod tests {
         },
         apparmor: false,
         selinux: false,
+        resctrl: None,
     });
 
     /// Choices as `ketch create` makes them.

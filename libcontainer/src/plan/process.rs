@@ -13,7 +13,7 @@ use super::namespaces::{Entry, Namespace};
 use super::rlimit::Rlimit;
 use super::schedule::{MemoryPolicy, Scheduler};
 use super::sysctl::Sysctl;
-use super::{Choices, capability, rlimit, schedule, sysctl};
+use super::{Choices, affinity, capability, rlimit, schedule, sysctl};
 use crate::path::{KernelString, RootPath};
 
 const SPEC_PROCESS: &str = "config.md#process";
@@ -159,6 +159,8 @@ pub fn compile(
     findings: &mut Findings,
 ) -> Option<Process> {
     let process = spec.process().as_ref()?;
+    // It is for exec, which takes it from here, and not for the container's own program.
+    affinity::compile(process, findings);
     compile_process(process, spec, facts, entry, ids, findings)
 }
 
@@ -176,14 +178,6 @@ pub fn compile_process(
     let args = args(process, findings);
     let env = environment(process.env().as_deref().unwrap_or_default(), findings);
     let cwd = cwd(process, findings);
-    let affinity = process.exec_cpu_affinity().as_ref();
-    if affinity.is_some_and(|a| a.initial().is_some() || a.cpu_affinity_final().is_some()) {
-        findings.error(
-            "/process/execCPUAffinity",
-            "ketch does not apply it yet; remove it",
-            SPEC_LINUX_PROCESS,
-        );
-    }
     let user = process.user();
     check_ids(process, ids, findings);
     let linux = spec.linux().as_ref();

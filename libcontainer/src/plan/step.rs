@@ -156,6 +156,18 @@ steps! {
     SendListener = 58,
     /// Opening the files that hooks print into.
     HookOutput = 70,
+    /// Restricting the runtime to the CPUs on which a program joins.
+    InitialAffinity = 80,
+    /// Setting the CPUs of a program that has joined.
+    Affinity = 81,
+    /// Making a resctrl group, or finding that it is as configured.
+    RdtGroup = 82,
+    /// Writing one line of a resctrl group's schemata.
+    RdtSchema(u16) = 83,
+    /// Making a resctrl monitoring group.
+    RdtMonitor = 84,
+    /// Moving into a resctrl group.
+    RdtJoin = 85,
 }
 
 impl Step {

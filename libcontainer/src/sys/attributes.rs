@@ -63,6 +63,8 @@ pub struct SchedAttr {
     pub runtime: u64,
     pub deadline: u64,
     pub period: u64,
+    pub util_min: u32,
+    pub util_max: u32,
 }
 
 /// sched_setattr(2) for this process.
@@ -74,6 +76,30 @@ pub fn set_scheduler(mut attr: SchedAttr) -> Result<(), Stop> {
     // SAFETY: `attr` is a struct of `size` bytes, valid for reading.
     check(Call::SchedSetattr, unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) })
         .map(drop)
+}
+
+/// Words of a CPU mask as long as any kernel has it; it ignores what is longer than its own.
+pub const CPU_WORDS: usize = 128;
+
+/// sched_setaffinity(2) for this thread; `cpus` is a bit mask, lowest CPU first.
+///
+/// # Errors
+/// EINVAL if it may use none of these.
+pub fn set_cpus(cpus: &[u64]) -> Result<(), Stop> {
+    // SAFETY: `cpus` is valid for reading as many bytes.
+    let ret = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(cpus), cpus.as_ptr()) };
+    check(Call::SchedSetaffinity, ret).map(drop)
+}
+
+/// sched_getaffinity(2) for this thread.
+///
+/// # Errors
+/// Those of the call.
+pub fn cpus() -> Result<[u64; CPU_WORDS], Stop> {
+    let mut cpus = [0_u64; CPU_WORDS];
+    // SAFETY: the kernel writes at most the bytes that it is told are there.
+    let ret = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&cpus), cpus.as_mut_ptr()) };
+    check(Call::SchedGetaffinity, ret).map(|_| cpus)
 }
 
 /// ioprio_set(2) for this process's group.

@@ -63,35 +63,62 @@ pub fn limit_bounding_set(keep: u64) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Three capability sets, each in two halves, the lower one first. See capset(2).
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct CapabilityData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: libc::c_int,
+}
+
+/// Version 3, which takes two data structs, and this process.
+const CAPABILITY_HEADER: CapabilityHeader = CapabilityHeader { version: 0x2008_0522, pid: 0 };
+
+/// The half of a set that belongs into data struct `i`.
+fn half(set: u64, i: usize) -> u32 {
+    u32::try_from(if i == 0 { set & 0xffff_ffff } else { set >> 32 }).unwrap_or(0)
+}
+
+fn capset(data: [CapabilityData; 2]) -> Result<(), Stop> {
+    let header = CAPABILITY_HEADER;
+    // SAFETY: version 3 takes a header and two data structs, which are these.
+    check(Call::Capset, unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) })
+        .map(drop)
+}
+
 /// capset(2)
 ///
 /// # Errors
 /// EPERM for capabilities that the process cannot have.
 pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Stop> {
-    const VERSION_3: u32 = 0x2008_0522;
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: libc::c_int,
-    }
-    #[repr(C)]
-    struct Data {
-        effective: u32,
-        permitted: u32,
-        inheritable: u32,
-    }
-    // The sets are in two halves, the lower one first.
-    let half =
-        |set: u64, upper: bool| u32::try_from(if upper { set >> 32 } else { set & 0xffff_ffff }).unwrap_or(0);
-    let data = [false, true].map(|upper| Data {
-        effective: half(effective, upper),
-        permitted: half(permitted, upper),
-        inheritable: half(inheritable, upper),
-    });
-    let header = Header { version: VERSION_3, pid: 0 };
+    capset([0, 1].map(|i| CapabilityData {
+        effective: half(effective, i),
+        permitted: half(permitted, i),
+        inheritable: half(inheritable, i),
+    }))
+}
+
+/// capset(2) of the inheritable set alone.
+///
+/// # Errors
+/// EPERM for capabilities that are neither in the bounding set nor inheritable already.
+pub fn set_inheritable(set: u64) -> Result<(), Stop> {
+    let mut header = CAPABILITY_HEADER;
+    let mut data = [CapabilityData::default(); 2];
     // SAFETY: version 3 takes a header and two data structs, which are these.
-    check(Call::Capset, unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) })
-        .map(drop)
+    let ret = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
+    check(Call::Capget, ret)?;
+    for (i, data) in data.iter_mut().enumerate() {
+        data.inheritable = half(set, i);
+    }
+    capset(data)
 }
 
 /// Makes the ambient set be `set`.

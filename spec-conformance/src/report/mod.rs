@@ -82,6 +82,10 @@ pub struct Report {
     pub io_priority: IoPriority,
     /// Execution domain and flags. See personality(2).
     pub personality: u32,
+    /// Hardware name, which depends on the execution domain. See uname(2).
+    pub machine: String,
+    /// NUMA policy; `None` where the kernel has none, or a filter hides it.
+    pub memory_policy: Option<MemoryPolicy>,
     /// CPUs that the process may run on, in list format. See cpuset(7).
     pub cpus: String,
     /// Memory nodes that the process may allocate from, in list format.
@@ -231,6 +235,15 @@ pub struct IoPriority {
     pub class: u32,
     /// 0 highest to 7 lowest.
     pub level: u32,
+}
+
+/// A NUMA policy. See get_mempolicy(2).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MemoryPolicy {
+    /// Number of the mode, with its `MPOL_F_` bits.
+    pub mode: u32,
+    /// The nodes that it names.
+    pub nodes: Vec<u32>,
 }
 
 /// A network interface.

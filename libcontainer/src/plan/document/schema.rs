@@ -25,7 +25,7 @@ pub(super) enum Shape {
     Word(&'static str),
     /// The name of a capability. One that is not known is left out with a warning.
     Capability,
-    /// A list of processors, such as `0-3,7`.
+    /// A list of processors, such as `0-3,7`, or none.
     Cpus,
     /// A whole number, not below the first and not above the second.
     Number(i64, u64),
@@ -269,7 +269,7 @@ impl Shape {
         match self.named().1 {
             Text | Capability => true,
             Word(words) => words.split(' ').any(|word| word == text),
-            Cpus => is_cpus(text),
+            Cpus => text.is_empty() || is_cpus(text),
             _ => false,
         }
     }

@@ -135,12 +135,11 @@ fn p12_p13_p21_what_is_not_set_is_not_changed() {
 }
 
 #[test]
-fn p18_affinity_of_exec_is_refused_rather_than_ignored() {
-    assert_eq!(
-        compiled(json!({"execCPUAffinity": {"initial": "0"}})).unwrap_err(),
-        ["/process/execCPUAffinity"]
-    );
-    assert!(compiled(json!({"execCPUAffinity": {}})).is_ok());
+fn p18_affinity_of_exec_is_read_with_the_container_though_it_is_not_its_own() {
+    let both = json!({"execCPUAffinity": {"initial": "0", "final": "5000"}});
+    assert_eq!(compiled(both), compiled(json!({})));
+    let backwards = json!({"execCPUAffinity": {"initial": "2-1"}});
+    assert_eq!(compiled(backwards).unwrap_err(), ["/process/execCPUAffinity/initial"]);
 }
 
 #[test]

@@ -182,6 +182,7 @@ fn system_calls(report: &mut Report, sources: &mut Sources) {
         Ok(names) => {
             report.hostname = names.nodename().to_string_lossy().into_owned();
             report.domainname = names.domainname().to_string_lossy().into_owned();
+            report.machine = names.machine().to_string_lossy().into_owned();
         }
         Err(errno) => sources.failed("uname(2)", &format!("{errno:?}")),
     }
@@ -193,6 +194,7 @@ fn system_calls(report: &mut Report, sources: &mut Sources) {
         Ok(priority) => report.io_priority = priority,
         Err(errno) => sources.failed("ioprio_get(2)", &format!("{errno:?}")),
     }
+    report.memory_policy = sys::memory_policy().ok();
     for (name, resource) in RESOURCES {
         match getrlimit(resource) {
             Ok((soft, hard)) => {

@@ -1,5 +1,4 @@
-//! The three things that neither std nor nix offers: an entry point without std's start-up code, and two
-//! system calls.
+//! What neither std nor nix offers: an entry point without std's start-up code, and three system calls.
 #![allow(unsafe_code, reason = "the only file of the probe with raw system calls")]
 
 use std::ffi::{c_char, c_int};
@@ -7,7 +6,7 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::libc;
-use spec_conformance::report::{IoPriority, Scheduler};
+use spec_conformance::report::{IoPriority, MemoryPolicy, Scheduler};
 
 /// Called by the C start-up code, which has already stored argc and argv where std finds them.
 // SAFETY: no other object of this binary defines `main`, as the crate is `no_main`.
@@ -55,6 +54,22 @@ pub(crate) fn scheduler() -> Result<Scheduler, Errno> {
         deadline: attr.deadline,
         period: attr.period,
     })
+}
+
+/// The calling thread's NUMA policy. See get_mempolicy(2).
+pub(crate) fn memory_policy() -> Result<MemoryPolicy, Errno> {
+    const NODES: u32 = 1024;
+    let mut mode: c_int = 0;
+    let mut mask = [0_u64; NODES.div_ceil(u64::BITS) as usize];
+    let (mode_at, mask_at) = (&raw mut mode, mask.as_mut_ptr());
+    let address = std::ptr::null::<u8>();
+    // The kernel writes one bit less than it is told.
+    // SAFETY: both places outlive the call, and the mask has room for the bits that are written.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_get_mempolicy, mode_at, mask_at, NODES + 1, address, 0)
+    })?;
+    let named = |node: &u32| mask[(node / u64::BITS) as usize] >> (node % u64::BITS) & 1 == 1;
+    Ok(MemoryPolicy { mode: mode.cast_unsigned(), nodes: (0..NODES).filter(named).collect() })
 }
 
 /// The name of an I/O error's errno, such as `EROFS`.
