@@ -150,6 +150,10 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::User | Step::Groups | Step::BecomeRoot, libc::EINVAL) => {
             "the id is not mapped in the user namespace"
         }
+        (Step::CompileFilter, libc::E2BIG) => {
+            "the filter is longer than the kernel takes; list fewer conditions or architectures"
+        }
+        (Step::LoadFilter, libc::EINVAL) => "this kernel does not know one of the flags or actions",
         (Step::Cwd, libc::ENOENT) => "the working directory is not inside the container's root",
         (Step::Console, libc::ENODEV | libc::ENOENT) => {
             "the container needs a devpts file system on /dev/pts"

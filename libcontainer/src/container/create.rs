@@ -114,6 +114,7 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
         keyring: options.keyring,
     };
     let mut plan = Plan::compile(&bundle.spec, &choices, &host::probe())?;
+    plan.seccomp.as_ref().map(launch::filter::check).transpose()?;
     plan.warnings.splice(0..0, bundle.warnings.iter().cloned());
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     if !terminal && options.console.is_some() {
