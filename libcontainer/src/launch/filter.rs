@@ -194,7 +194,7 @@ fn through(args: &[Compare], subcall: u32) -> Vec<Compare> {
     std::iter::once(which).chain(args.iter().filter(|arg| arg.index != 0).copied()).collect()
 }
 
-/// The action is a refusal. A tracer is no refusal: it can say ENOSYS itself.
+/// The action is a refusal. To ask somebody is none: who is asked can say ENOSYS too.
 fn refuses(action: Action) -> bool {
-    !matches!(action, Action::Allow | Action::Log | Action::Trace(_))
+    matches!(action, Action::Errno(_) | Action::Trap | Action::KillThread | Action::KillProcess)
 }

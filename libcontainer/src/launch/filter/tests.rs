@@ -5,3 +5,10 @@ mod oracle;
 mod profiles;
 mod program;
 mod rules;
+
+use crate::plan::seccomp::{Action, Rule, Seccomp};
+
+/// A filter for the native architecture.
+fn plan(default: Action, rules: Vec<Rule>) -> Seccomp {
+    Seccomp { default, architectures: vec![], flags: 0, rules }
+}

@@ -205,7 +205,7 @@ proptest! {
             action: choice.action,
             args: choice.args,
         });
-        let plan = Seccomp { default, architectures: vec![], flags: 0, rules: rules.collect() };
+        let plan = super::plan(default, rules.collect());
         if let Err(says) = compare(&plan, architecture) {
             prop_assert!(false, "{says}");
         }

@@ -8,15 +8,12 @@ use super::super::architecture::Architecture;
 use super::super::program::{Comparison, Graph};
 use super::super::{compile, library_version};
 use super::machine::{Call, check, run};
+use super::plan;
 use crate::plan::seccomp::{Action, Compare, Op, Rule, Seccomp};
 use crate::sys;
 
 fn number(number: u32) -> Call {
     Call { number, ..Call::default() }
-}
-
-fn plan(default: Action, rules: Vec<Rule>) -> Seccomp {
-    Seccomp { default, architectures: vec![], flags: 0, rules }
 }
 
 fn rule(names: &[&str], action: Action) -> Rule {
