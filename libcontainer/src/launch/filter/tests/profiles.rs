@@ -6,11 +6,11 @@ use libseccomp::{ScmpArch, ScmpSyscall};
 use proptest::prelude::*;
 
 use super::super::architecture::Architecture;
-use super::super::{compile, refuses};
+use super::super::{compile, library_version, refuses};
 use super::machine::{Call, check, run};
 use super::{oracle, rules};
 use crate::plan::invalid::Findings;
-use crate::plan::seccomp::{Rule, Seccomp};
+use crate::plan::seccomp::{Action, Compare, Op, Rule, Seccomp};
 
 const ENOSYS: u32 = 0x0005_0026;
 const ALLOW: u32 = 0x7fff_0000;
@@ -185,6 +185,30 @@ fn s04_a_profile_says_the_same_on_every_architecture_as_libseccomp() {
     let plan = recorded("docker-default");
     for architecture in Architecture::known() {
         compare(&plan, architecture).unwrap_or_else(|says| panic!("{says}"));
+    }
+}
+
+#[test]
+fn s09_ours_differs_from_libseccomp_on_purpose_in_two_cases() {
+    let rule = |op, value, action| Rule {
+        names: vec!["read".to_owned()],
+        action,
+        args: vec![Compare { index: 0, op, value, masked: 0 }],
+    };
+    let native = Architecture::native().unwrap();
+    let read = native.resolve("read").next().unwrap().number;
+    let call = Call::of(native, read, [1, 0, 0, 0, 0, 0]);
+    // A contradiction, which libseccomp refuses: the first rule is the one.
+    let rules = vec![rule(Op::Eq, 1, Action::Trap), rule(Op::Eq, 1, Action::Allow)];
+    let twice = super::plan(Action::Errno(1), rules);
+    assert!(oracle::compile(&twice, &[]).is_err());
+    assert_eq!(run(&compile(&twice).unwrap().instructions, &call).0, 0x0003_0000);
+    // 1 is neither at least 1 << 32 nor below 0.
+    let rules = vec![rule(Op::Ge, 1 << 32, Action::KillProcess), rule(Op::Lt, 0, Action::KillProcess)];
+    let ranges = super::plan(Action::Log, rules);
+    assert_eq!(run(&compile(&ranges).unwrap().instructions, &call).0, 0x7ffc_0000);
+    if library_version() == "2.5.4" {
+        assert_eq!(run(&oracle::compile(&ranges, &[]).unwrap(), &call).0, 0x8000_0000);
     }
 }
 
