@@ -202,6 +202,10 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::SendListener, libc::ETIMEDOUT) => {
             "the seccomp agent does not take the connection or what is sent"
         }
+        (Step::CompileFilter, libc::E2BIG) => {
+            "the filter is longer than the kernel takes; list fewer conditions or architectures"
+        }
+        (Step::LoadFilter, libc::EINVAL) => "this kernel does not know one of the flags or actions",
         (Step::Cwd, libc::ENOENT) => "the working directory is not inside the container's root",
         (Step::Console, libc::ENODEV | libc::ENOENT) => {
             "the container needs a devpts file system on /dev/pts"

@@ -126,6 +126,7 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
     facts.resctrl = options.resctrl.clone().or_else(|| wants_resctrl.then(host::resctrl).flatten());
     let compiled = Plan::compile(&bundle.spec, &choices, &facts);
     let mut plan = bundle.mistakes.beside(compiled, &bundle.text)?;
+    plan.seccomp.as_ref().map(launch::filter::check).transpose()?;
     plan.warnings.splice(0..0, bundle.warnings.iter().cloned());
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     if !terminal && options.console.is_some() {

@@ -1,183 +1,200 @@
-//! Compiles the system call filter, by libseccomp. Runs in the runtime's process.
+//! Compiles the system call filter. Runs in the runtime's process.
+//!
+//! The architecture is looked up, then the number of the call by a binary search, then its arguments are compared.
+//! libseccomp has the numbers; its own compiler would take twenty times as long, for a filter that is slower too.
 
-use std::io::{Read, Seek};
-use std::os::fd::AsFd;
+mod architecture;
+mod program;
+mod rules;
+#[cfg(test)]
+mod tests;
 
-use libseccomp::error::SeccompError;
-use libseccomp::{
-    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall, ScmpVersion,
-};
 use nix::errno::Errno;
 
 use crate::init::Filter;
+use crate::plan::invalid::{Findings, Invalid};
 use crate::plan::seccomp::{Action, Compare, Op, Rule, Seccomp};
-use crate::sys::creds::Instruction;
-use crate::sys::{Call, Stop, fs};
+use crate::sys::{Call, Stop};
+
+use architecture::{Architecture, X32_BIT};
+pub use architecture::{architectures, library_version};
+use program::{Comparison, Graph, Id};
+use rules::{Choice, decide, value};
+
+// Where struct seccomp_data has the number of the call and its architecture.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+
+/// What happens to calls of architectures that the config does not list. It is libseccomp's choice, which runc and
+/// crun do not change: whoever makes such a call is not who the profile was written for.
+const UNLISTED: Action = Action::KillThread;
+
+/// What the kernel says of calls that it does not have.
+const UNKNOWN: Action = Action::Errno(Errno::ENOSYS as u16);
+
+/// What cannot be compiled: an architecture that libseccomp, in the version that is linked here, has no numbers for.
+pub(crate) fn check(plan: &Seccomp) -> Result<(), Invalid> {
+    let mut findings = Findings::default();
+    for name in plan.architectures.iter().filter(|name| Architecture::named(name).is_none()) {
+        let version = library_version();
+        let says = format!(
+            "{name} is not known to libseccomp {version}, with which this runtime is built; remove it, or build with a newer one"
+        );
+        findings.error("/linux/seccomp/architectures", says, "config-linux.md#seccomp");
+    }
+    findings.finish().map(drop)
+}
 
 /// Compiles `plan` into a program for the kernel.
 ///
 /// # Errors
-/// libseccomp refuses: an architecture or a combination of rules that it does not know.
+/// EINVAL for an architecture that libseccomp does not know; E2BIG for more instructions than the kernel takes.
 pub(crate) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
-    let mut context = context(plan).map_err(|_| Stop::new(Call::Seccomp, Errno::EINVAL))?;
-    let instructions = export(&mut context)?;
+    let mut architectures: Vec<&Architecture> = Vec::with_capacity(plan.architectures.len() + 1);
+    let listed = plan.architectures.iter().map(|name| Architecture::named(name));
+    for architecture in std::iter::once(Architecture::native()).chain(listed) {
+        let architecture = architecture.ok_or(Stop::new(Call::Seccomp, Errno::EINVAL))?;
+        if !architectures.contains(&architecture) {
+            architectures.push(architecture);
+        }
+    }
+    let mut graph = Graph::default();
+    let mut start = graph.finish(value(UNLISTED));
+    let mut done = Vec::with_capacity(architectures.len());
+    // From the last one: the native architecture is to be asked for first.
+    for architecture in architectures.iter().rev() {
+        // x32 has a part of the numbers of x86-64.
+        if !done.contains(&architecture.audit) {
+            done.push(architecture.audit);
+            let sharing = architectures.iter().filter(|other| other.audit == architecture.audit);
+            let ranges = ranges(&mut graph, plan, &sharing.copied().collect::<Vec<_>>());
+            let search = graph.search(&ranges);
+            let search = graph.load(NUMBER, search);
+            start = graph.test(Comparison::Equal, architecture.audit, search, start);
+        }
+    }
+    let start = graph.load(ARCHITECTURE, start);
+    let instructions = graph.assemble(start);
+    if instructions.len() > program::LONGEST {
+        return Err(Stop::new(Call::Seccomp, Errno::E2BIG));
+    }
     Ok(Filter { instructions, flags: plan.flags, pass: None })
 }
 
-/// The architectures that the library can make filters for, among those that the specification names.
-#[must_use]
-pub fn architectures() -> Vec<&'static str> {
-    let supported = |name: &&&str| {
-        let Ok(arch) = name.parse::<ScmpArch>() else { return false };
-        ScmpFilterContext::new(ScmpAction::Allow).is_ok_and(|mut context| {
-            context.is_arch_present(arch).is_ok_and(|there| there) || context.add_arch(arch).is_ok()
-        })
+/// What each number leads to, by the first number of each range.
+fn ranges(graph: &mut Graph, plan: &Seccomp, sharing: &[&Architecture]) -> Vec<(u32, Id)> {
+    let unlisted = graph.finish(value(UNLISTED));
+    let mut one = |x32| {
+        let architecture = sharing.iter().find(|architecture| architecture.is_x32() == x32)?;
+        Some(part(graph, plan, architecture))
     };
-    ARCHITECTURES.iter().filter(supported).copied().collect()
-}
-
-/// The version of the library.
-#[must_use]
-pub fn library_version() -> String {
-    ScmpVersion::current().map_or_else(|_| "unknown".to_owned(), |version| version.to_string())
-}
-
-/// Every architecture that the specification names. Spec: config-linux.md#seccomp.
-const ARCHITECTURES: &[&str] = &[
-    "SCMP_ARCH_AARCH64",
-    "SCMP_ARCH_ARM",
-    "SCMP_ARCH_LOONGARCH64",
-    "SCMP_ARCH_M68K",
-    "SCMP_ARCH_MIPS",
-    "SCMP_ARCH_MIPS64",
-    "SCMP_ARCH_MIPS64N32",
-    "SCMP_ARCH_MIPSEL",
-    "SCMP_ARCH_MIPSEL64",
-    "SCMP_ARCH_MIPSEL64N32",
-    "SCMP_ARCH_PARISC",
-    "SCMP_ARCH_PARISC64",
-    "SCMP_ARCH_PPC",
-    "SCMP_ARCH_PPC64",
-    "SCMP_ARCH_PPC64LE",
-    "SCMP_ARCH_RISCV64",
-    "SCMP_ARCH_S390",
-    "SCMP_ARCH_S390X",
-    "SCMP_ARCH_SH",
-    "SCMP_ARCH_SHEB",
-    "SCMP_ARCH_X32",
-    "SCMP_ARCH_X86",
-    "SCMP_ARCH_X86_64",
-];
-
-fn context(plan: &Seccomp) -> Result<ScmpFilterContext, SeccompError> {
-    let default = action(plan.default);
-    let mut context = ScmpFilterContext::new(default)?;
-    // A binary search over the numbers instead of a list. Libraries before 2.5 do not know it.
-    let _slower = context.set_ctl_optimize(2);
-    for name in &plan.architectures {
-        let arch: ScmpArch = name.parse()?;
-        if !context.is_arch_present(arch)? {
-            context.add_arch(arch)?;
+    match [one(false), one(true)] {
+        [Some(mut proper), Some(x32)] => {
+            proper.ranges.extend(x32.ranges);
+            proper.ranges
         }
-    }
-    // An action that is the default is refused by libseccomp as of no use.
-    for rule in plan.rules.iter().filter(|rule| action(rule.action) != default) {
-        add(&mut context, rule)?;
-    }
-    Ok(context)
-}
-
-fn add(context: &mut ScmpFilterContext, rule: &Rule) -> Result<(), SeccompError> {
-    let action = action(rule.action);
-    let conditions: Vec<ScmpArgCompare> = rule.args.iter().map(condition).collect();
-    // Conditions on the same argument cannot stand in one rule of libseccomp: any of them is enough then,
-    // which is how Docker writes "one of these values".
-    let repeated = (0..6).any(|i| rule.args.iter().filter(|arg| arg.index == i).count() > 1);
-    for name in &rule.names {
-        // Names differ by architecture and kernel: one that is not known here cannot be called either.
-        let Ok(syscall) = ScmpSyscall::from_name(name) else { continue };
-        if conditions.is_empty() {
-            context.add_rule(action, syscall)?;
-        } else if repeated {
-            for condition in &conditions {
-                context.add_rule_conditional(action, syscall, &[*condition])?;
+        [Some(mut proper), None] => {
+            if proper.end == X32_BIT {
+                // -1 is how a tracer skips a call; it belongs to nobody.
+                proper.ranges.extend([(X32_BIT, unlisted), (u32::MAX, proper.newer)]);
             }
-        } else {
-            context.add_rule_conditional(action, syscall, &conditions)?;
+            proper.ranges
+        }
+        [None, x32] => {
+            let x32 = x32.into_iter().flat_map(|part| part.ranges);
+            std::iter::once((0, unlisted)).chain(x32).collect()
         }
     }
-    Ok(())
 }
 
-fn action(action: Action) -> ScmpAction {
-    match action {
-        Action::KillThread => ScmpAction::KillThread,
-        Action::KillProcess => ScmpAction::KillProcess,
-        Action::Trap => ScmpAction::Trap,
-        Action::Errno(errno) => ScmpAction::Errno(i32::from(errno)),
-        Action::Trace(value) => ScmpAction::Trace(value),
-        Action::Log => ScmpAction::Log,
-        Action::Allow => ScmpAction::Allow,
-        Action::Notify => ScmpAction::Notify,
+/// What the numbers of one architecture lead to.
+struct Part {
+    ranges: Vec<(u32, Id)>,
+    /// Where a number leads that is larger than any that is named.
+    newer: Id,
+    /// The first number that is not in the table of system calls proper.
+    end: u32,
+}
+
+fn part(graph: &mut Graph, plan: &Seccomp, architecture: &Architecture) -> Part {
+    let first = if architecture.is_x32() { X32_BIT } else { 0 };
+    let end = architecture.end();
+    let (mut named, newest) = named(plan, architecture);
+    let default = graph.finish(value(plan.default));
+    let mut newer = default;
+    let mut background = vec![(first, default)];
+    // A call that is newer than the profile is one that its author could not know, and a C library tries the
+    // older one only if it hears that there is no such call. runc does the same, and engines rely on it.
+    if let Some(newest) = newest.filter(|_| refuses(plan.default)) {
+        newer = graph.finish(value(UNKNOWN));
+        if architecture.hides_unknown_calls() {
+            named.retain(|(number, _)| *number != 0);
+            background = vec![(0, newer), (1, default)];
+        }
+        background.push((newest + 1, newer));
+        if end != u32::MAX && end != X32_BIT {
+            background.push((end, default));
+        }
     }
-}
-
-fn condition(arg: &Compare) -> ScmpArgCompare {
-    let (op, value) = match arg.op {
-        Op::Ne => (ScmpCompareOp::NotEqual, arg.value),
-        Op::Lt => (ScmpCompareOp::Less, arg.value),
-        Op::Le => (ScmpCompareOp::LessOrEqual, arg.value),
-        Op::Eq => (ScmpCompareOp::Equal, arg.value),
-        Op::Ge => (ScmpCompareOp::GreaterEqual, arg.value),
-        Op::Gt => (ScmpCompareOp::Greater, arg.value),
-        Op::MaskedEq => (ScmpCompareOp::MaskedEqual(arg.value), arg.masked),
-    };
-    ScmpArgCompare::new(u32::from(arg.index), op, value)
-}
-
-fn export(context: &mut ScmpFilterContext) -> Result<Vec<Instruction>, Stop> {
-    let refused = || Stop::new(Call::Seccomp, Errno::EINVAL);
-    let mut file = std::fs::File::from(fs::memory_file(&[])?);
-    context.export_bpf(file.as_fd()).map_err(|_| refused())?;
-    let mut bytes = Vec::new();
-    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).map_err(|_| refused())?;
-    Ok(bytes.chunks_exact(8).filter_map(instruction).collect())
-}
-
-/// Reads one struct sock_filter of linux/filter.h.
-fn instruction(bytes: &[u8]) -> Option<Instruction> {
-    let (code, rest) = bytes.split_first_chunk::<2>()?;
-    let ([jt, jf], rest) = rest.split_first_chunk::<2>()?;
-    let k = rest.first_chunk::<4>()?;
-    Some(Instruction { code: u16::from_ne_bytes(*code), jt: *jt, jf: *jf, k: u32::from_ne_bytes(*k) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn profile(rules: Vec<Rule>) -> Seccomp {
-        Seccomp { default: Action::Errno(1), architectures: vec![], flags: 0, rules, listener: None }
+    named.sort_by_key(|(number, _)| *number);
+    let mut ranges = Vec::with_capacity(2 * named.len());
+    let mut background = background.into_iter().peekable();
+    let mut under = default;
+    for call in named.chunk_by(|a, b| a.0 == b.0) {
+        let number = call[0].0;
+        while let Some(start) = background.next_if(|start| start.0 <= number) {
+            under = start.1;
+            ranges.push(start);
+        }
+        let choices = call.iter().map(|(_, choice)| choice.clone()).collect();
+        ranges.push((number, decide(graph, architecture, choices, default)));
+        ranges.push((number + 1, under));
     }
+    ranges.extend(background);
+    // Of several entries for one number the last one holds.
+    ranges.reverse();
+    ranges.dedup_by_key(|range| range.0);
+    ranges.reverse();
+    Part { ranges, newer, end }
+}
 
-    #[test]
-    fn s10_a_name_that_no_kernel_knows_is_skipped() {
-        let rule = |names: &[&str]| Rule {
-            names: names.iter().map(|n| (*n).to_owned()).collect(),
-            action: Action::Allow,
-            args: vec![],
-        };
-        let with = compile(&profile(vec![rule(&["read", "no_such_call"])])).unwrap();
-        let without = compile(&profile(vec![rule(&["read"])])).unwrap();
-        assert_eq!(with, without);
-        assert!(!with.instructions.is_empty());
+/// Every number that rules say something of which is not done anyway, and the largest that they name at all.
+fn named(plan: &Seccomp, architecture: &Architecture) -> (Vec<(u32, Choice)>, Option<u32>) {
+    let mut named = Vec::with_capacity(512);
+    let mut newest = None;
+    for rule in &plan.rules {
+        let alternatives = if rule.action == plan.default { vec![] } else { alternatives(rule) };
+        // Names differ by architecture and kernel: one that is not known here cannot be called either.
+        for call in rule.names.iter().flat_map(|name| architecture.resolve(name)) {
+            if call.number < architecture.end() {
+                newest = newest.max(Some(call.number));
+            }
+            for args in &alternatives {
+                let args = match call.subcall {
+                    Some(subcall) => through(args, subcall),
+                    None => args.clone(),
+                };
+                named.push((call.number, Choice { action: rule.action, args }));
+            }
+        }
     }
+    (named, newest)
+}
 
-    #[test]
-    fn several_values_for_one_argument_are_alternatives() {
-        let arg = |value| Compare { index: 0, op: Op::Eq, value, masked: 0 };
-        let args = vec![arg(0), arg(8)];
-        let rule = Rule { names: vec!["personality".into()], action: Action::Allow, args };
-        assert!(compile(&profile(vec![rule])).is_ok());
-    }
+/// The conditions of a rule. Any of several on the same argument is enough, which is how Docker once wrote "one of
+/// these values", and how runc and crun read it.
+fn alternatives(rule: &Rule) -> Vec<Vec<Compare>> {
+    let repeated = (0..6).any(|i| rule.args.iter().filter(|arg| arg.index == i).count() > 1);
+    if repeated { rule.args.iter().map(|arg| vec![*arg]).collect() } else { vec![rule.args.clone()] }
+}
+
+/// The conditions for a call that is made through socketcall(2) or ipc(2), whose first argument says which it is.
+fn through(args: &[Compare], subcall: u32) -> Vec<Compare> {
+    let which = Compare { index: 0, op: Op::Eq, value: u64::from(subcall), masked: 0 };
+    std::iter::once(which).chain(args.iter().filter(|arg| arg.index != 0).copied()).collect()
+}
+
+/// The action is a refusal. To ask somebody is none: who is asked can say ENOSYS too.
+fn refuses(action: Action) -> bool {
+    matches!(action, Action::Errno(_) | Action::Trap | Action::KillThread | Action::KillProcess)
 }

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn s01_a_config_without_seccomp_has_no_filter_and_one_without_rules_has_one() {
+    fn s01_s06_a_config_without_seccomp_has_no_filter_and_one_without_rules_or_flags_has_none_of_them() {
         assert_eq!(compile(&spec(json!({"linux": {}})), &mut Findings::default()), None);
         let seccomp = compiled(json!({"defaultAction": "SCMP_ACT_ALLOW"})).unwrap();
         assert_eq!((seccomp.default, seccomp.flags, seccomp.rules.len()), (Action::Allow, 0, 0));

@@ -10,6 +10,10 @@
 //! probe write PATH TEXT     replaces a file's content
 //! probe open-write PATH     prints "ok" or the errno's name of opening for writing
 //! probe alloc MIB [hold]    touches that much memory, prints "ready"; with "hold", keeps it until TERM
+//! probe call N [ARG]...     makes system call number N, prints what it returned or its errno's name
+//! probe call32 N [ARG]...   the same as a 32-bit x86 program would
+//! probe call-catching N     the same; prints "trapped" if SIGSYS comes instead
+//! probe call-in-thread N    the same in a second thread; prints "killed" if only that one ends
 //! probe fork N              starts N copies that wait, prints "ready", leaves with 0 on TERM
 //! ```
 //!
@@ -50,6 +54,14 @@ fn run() -> u8 {
         ["open-write", path] => obey::open_write(path),
         ["alloc", mib] => obey::alloc(mib, false),
         ["alloc", mib, "hold"] => obey::alloc(mib, true),
+        ["call", numbers @ ..] => obey::call(numbers, sys::Way::Native),
+        #[cfg(target_arch = "x86_64")]
+        ["call32", numbers @ ..] => obey::call(numbers, sys::Way::X86),
+        ["call-catching", numbers @ ..] => {
+            sys::catch_sigsys();
+            obey::call(numbers, sys::Way::Native)
+        }
+        ["call-in-thread", number] => obey::call_in_thread(number),
         ["fork", number] => obey::fork(number),
         _ => Ok(2),
     };

@@ -57,6 +57,39 @@ pub(crate) fn fork(number: &str) -> Outcome {
     Ok(0)
 }
 
+/// A number, its sign and `0x` allowed.
+fn integer(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse::<u64>().ok().or_else(|| text.parse::<i64>().ok().map(i64::cast_unsigned)),
+    }
+}
+
+fn outcome(result: i64) -> String {
+    match i32::try_from(result) {
+        Ok(errno @ -4095..0) => sys::errno_name(&io::Error::from_raw_os_error(-errno)),
+        _ => result.to_string(),
+    }
+}
+
+pub(crate) fn call(numbers: &[&str], way: sys::Way) -> Outcome {
+    let Some(numbers) = numbers.iter().map(|text| integer(text)).collect::<Option<Vec<u64>>>() else {
+        return Ok(2);
+    };
+    let Some((number, given)) = numbers.split_first().filter(|(_, given)| given.len() <= 6) else {
+        return Ok(2);
+    };
+    let mut args = [0; 6];
+    args[..given.len()].copy_from_slice(given);
+    say(&outcome(sys::system_call(way, number.cast_signed(), args))).map(|()| 0)
+}
+
+pub(crate) fn call_in_thread(number: &str) -> Outcome {
+    let Some(number) = integer(number) else { return Ok(2) };
+    let result = sys::system_call_in_thread(sys::Way::Native, number.cast_signed(), [0; 6]);
+    say(&result.map_or_else(|| "killed".to_owned(), outcome)).map(|()| 0)
+}
+
 /// Blocks the signal before saying "ready", so that one sent in answer is never lost or fatal. Blocking
 /// also makes the kernel keep it for PID 1, whose default dispositions are otherwise skipped.
 fn announce_and_await(signal: Signal) -> io::Result<()> {
