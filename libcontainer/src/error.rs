@@ -80,6 +80,7 @@ impl Error {
             Because::Said(output) if !output.is_empty() => {
                 format!("{what}: {}; it printed: {output}", failure.stop)
             }
+            Because::Hint(text) => format!("{what}: {}\nhint: {text}", failure.stop),
             _ => format!("{what}: {}{}", failure.stop, hint(failure.step, failure.stop)),
         };
         Error { kind, message }
@@ -126,6 +127,9 @@ fn is_hook(step: Step) -> bool {
     )
 }
 
+/// How files are made by `tmpcopyup`.
+const COPYING: &[Call] = &[Call::Open, Call::Write, Call::Mkdir, Call::Mknod, Call::Symlink, Call::Setxattr];
+
 /// What to do about it, where that is known.
 fn hint(step: Step, stop: Stop) -> String {
     let text = match (step, stop.errno) {
@@ -141,7 +145,15 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::CgroupWrite(_), libc::ENOENT) => "the controller is not enabled in the cgroup above",
         (Step::CgroupWrite(_), libc::EINVAL) => "the kernel does not take this value",
         (Step::Join(_), libc::EINVAL) => "the file is not a namespace of this type",
-        (Step::MapMount(_), libc::EINVAL) => "the file system or this kernel cannot map ids of a mount",
+        (Step::Mount(_), libc::EEXIST) if stop.call == Call::Symlink => {
+            "something else than this link is at the destination; remove it or copy-symlink"
+        }
+        (Step::Mount(_), libc::ENOSPC) if COPYING.contains(&stop.call) => {
+            "what tmpcopyup copies does not fit in; give it a larger size= or nr_inodes=, or remove tmpcopyup"
+        }
+        (Step::Mount(_), libc::EOVERFLOW) if COPYING.contains(&stop.call) => {
+            "the container's root is not among the ids of the mount, so tmpcopyup cannot make files in it"
+        }
         (Step::Mount(_), libc::ELOOP) => "the mount point must be a directory, not a symbolic link",
         (Step::Mount(_), libc::ENODEV) => "this kernel does not know the type of file system",
         (Step::Device(_), libc::EEXIST) => "there is a file that is not this device",

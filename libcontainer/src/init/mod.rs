@@ -19,7 +19,7 @@ use crate::sys::{Stop, attributes, process as sys_process, signal};
 
 pub(crate) use enter::{Entering, Target};
 pub(crate) use process::{Filter, Program};
-pub(crate) use rootfs::Build;
+pub(crate) use rootfs::{Build, Source, clone_source, fill};
 
 /// All that the container's process has and does, made ready by the runtime.
 #[derive(Debug)]

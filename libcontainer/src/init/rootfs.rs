@@ -1,5 +1,6 @@
 //! Builds the container's root file system and changes into it. Runs in the container's process.
 
+mod copy_up;
 mod cover;
 mod devices;
 mod mounts;
@@ -13,13 +14,15 @@ use nix::libc;
 use crate::channel::Failure;
 use crate::fault::Fault;
 use crate::hooks::{Program as Hook, StateText};
-use crate::path::PATH_MAX;
+use crate::path::{KernelString, PATH_MAX};
 use crate::plan::mounts::Rootfs;
 use crate::plan::process::Kernel;
 use crate::plan::step::Step;
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::mount::{self, Change};
 use crate::sys::{Root, Stop, attributes};
+
+pub(crate) use mounts::{clone_source, fill};
 
 /// The container to build, with the descriptors it takes.
 #[derive(Debug)]
@@ -28,8 +31,8 @@ pub(crate) struct Build<'a> {
     pub(crate) rootfs: &'a Rootfs,
     /// Host name and kernel parameters.
     pub(crate) kernel: &'a Kernel,
-    /// For each mount its source, if the runtime has opened it.
-    pub(crate) sources: Vec<Option<OwnedFd>>,
+    /// For each mount what the runtime has made ready of it, if it has.
+    pub(crate) sources: Vec<Option<Source>>,
     /// The runtime waits for the environment, to run hooks.
     pub(crate) announce: bool,
     /// Hooks to run before the root is changed.
@@ -42,9 +45,21 @@ pub(crate) struct Build<'a> {
     pub(crate) start_state: StateText,
 }
 
+/// What the runtime has made ready of a mount.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The mount, to be attached.
+    Tree(OwnedFd),
+    /// The text of a symbolic link, to be made instead.
+    Link(KernelString),
+}
+
 impl Build<'_> {
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        self.sources.iter().flatten().map(AsRawFd::as_raw_fd)
+        self.sources.iter().flatten().filter_map(|source| match source {
+            Source::Tree(tree) => Some(tree.as_raw_fd()),
+            Source::Link(_) => None,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ mod devices;
 pub(crate) mod filter;
 mod idmap;
 mod join;
+mod sources;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -19,13 +20,11 @@ use crate::init::{self, Build, Entering, Orders, Program, Start};
 use crate::path::{KernelString, PATH_MAX};
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
-use crate::plan::mounts::{Mount, What};
 use crate::plan::namespaces::{Entry, Namespace};
 use crate::plan::process::Process;
 use crate::plan::step::Step;
 use crate::state::CgroupDirectory;
 use crate::sys::fs::{self, CWD, Proc};
-use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Child, Leash, Strings};
 use crate::sys::{Call, Stop, socket};
 
@@ -68,6 +67,8 @@ pub(crate) enum Because {
     Unknown,
     /// The end of what a hook printed.
     Said(String),
+    /// What to do about it.
+    Hint(String),
     /// The container's memory limit was hit: the limit and the most that was used.
     OutOfMemory(String, String),
 }
@@ -152,11 +153,11 @@ fn prepare<'a>(
     settings: &Settings<'_>,
     tasks: Vec<KernelString>,
     channel: Channel,
-) -> Result<Orders<'a>, Failure> {
+) -> Result<Orders<'a>, Broken> {
     let fault = settings.fault;
     let proc = Proc::open().at(Step::Channel)?;
     let joins = open_namespaces(&plan.entry, fault)?;
-    let sources = open_sources(plan, &joins, fault)?;
+    let sources = sources::prepare(plan, &joins, fault)?;
     let program = match &plan.process {
         Some(process) => Some(program(process, plan, settings)?),
         None => None,
@@ -223,45 +224,6 @@ fn open_namespaces(entry: &Entry, fault: Fault) -> Result<Vec<OwnedFd>, Failure>
         fault.attempt(Step::OpenNamespace(i), || fs::open(CWD, path.as_c_str(), libc::O_RDONLY, 0))
     };
     entry.join.iter().zip(0..).map(|(join, i)| open(&join.path, i)).collect()
-}
-
-/// Opens the sources of mounts that the container's process may lack the rights for.
-fn open_sources(plan: &Plan, joins: &[OwnedFd], fault: Fault) -> Result<Vec<Option<OwnedFd>>, Failure> {
-    let open = |mount: &Mount, i: u16| -> Result<Option<OwnedFd>, Failure> {
-        let What::Bind { source, deep, by_runtime, idmap, .. } = &mount.what else { return Ok(None) };
-        if !by_runtime && idmap.is_none() {
-            return Ok(None);
-        }
-        let tree = fault.attempt(Step::OpenSource(i), || mount::clone_tree(CWD, source.as_c_str(), *deep))?;
-        if let Some(map) = idmap {
-            fault.attempt(Step::MapMount(i), || {
-                let own;
-                let ids = match &map.maps {
-                    Some(maps) => {
-                        own = idmap::empty_namespace(maps)?;
-                        own.as_fd()
-                    }
-                    None => {
-                        own = container_ids(plan, joins)?;
-                        own.as_fd()
-                    }
-                };
-                mount::change(tree.as_fd(), map.deep, Change { ids: Some(ids), ..Change::default() })
-            })?;
-        }
-        Ok(Some(tree))
-    };
-    plan.rootfs.mounts.iter().zip(0..).map(|(mount, i)| open(mount, i)).collect()
-}
-
-/// A user namespace that maps ids as the container's does.
-fn container_ids(plan: &Plan, joins: &[OwnedFd]) -> Result<OwnedFd, Stop> {
-    if let Some(maps) = &plan.ids.maps {
-        return idmap::empty_namespace(maps);
-    }
-    let position = plan.entry.join.iter().position(|join| join.kind == Namespace::User);
-    let joined = position.and_then(|i| joins.get(i)).and_then(|fd| fd.try_clone().ok());
-    joined.ok_or(Stop { call: Call::Open, errno: libc::EINVAL })
 }
 
 /// Makes the container's process, inside its version 2 cgroup if it has one.

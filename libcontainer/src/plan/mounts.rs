@@ -1,6 +1,8 @@
 //! The root file system: mounts in listed order, masks, read-only paths. Pure.
 
 mod cgroup;
+mod idmap;
+mod instance;
 mod read;
 
 use std::collections::HashSet;
@@ -17,7 +19,7 @@ use super::facts::Facts;
 use super::ids::IdMaps;
 use super::invalid::Findings;
 use super::namespaces::Entry;
-use super::options::{self, Attributes, Propagation, ms};
+use super::options::{self, Attributes, Propagation, SourceLink, ms};
 use crate::path::{KernelString, RootPath, Unusable};
 
 const MS_RDONLY: u64 = ms(libc::MS_RDONLY);
@@ -63,6 +65,9 @@ pub struct Rootfs {
 pub struct Mount {
     /// Where, inside the container.
     pub destination: RootPath,
+    /// A symbolic link at the destination is mounted on, not followed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub nofollow: bool,
     /// What.
     #[serde(flatten)]
     pub what: What,
@@ -90,6 +95,26 @@ pub enum What {
         /// Options that are the file system's own, separated by commas.
         data: KernelString,
     },
+    /// A new instance of a file system that is changed before it is attached, made by fsopen(2). With mapped ids
+    /// the runtime makes it, else the container's process.
+    #[serde(rename_all = "camelCase")]
+    Detached {
+        /// Its type, as in /proc/filesystems.
+        fstype: KernelString,
+        /// Its source; for many types a mere name.
+        source: KernelString,
+        /// Options of the file system.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        parameters: Vec<Parameter>,
+        /// `MOUNT_ATTR_` flags.
+        attributes: u64,
+        /// Its ids are mapped.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        idmap: Option<IdMap>,
+        /// It begins with a copy of the directory that it covers.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        copy_up: Option<CopyUp>,
+    },
     /// A part of the host's file system.
     #[serde(rename_all = "camelCase")]
     Bind {
@@ -100,6 +125,9 @@ pub enum What {
         /// Attributes to change.
         #[serde(skip_serializing_if = "Attributes::is_empty")]
         attributes: Attributes,
+        /// What becomes of a source that is a symbolic link.
+        #[serde(skip_serializing_if = "SourceLink::is_followed")]
+        link: SourceLink,
         /// The runtime's process opens it, because the container's may lack the rights.
         by_runtime: bool,
         /// Its ids are mapped.
@@ -135,6 +163,49 @@ pub enum What {
     },
 }
 
+impl What {
+    /// The runtime's process makes it ready, or at least looks at it.
+    #[must_use]
+    pub fn is_prepared(&self) -> bool {
+        match self {
+            What::Bind { by_runtime, link, .. } => *by_runtime || *link == SourceLink::Copied,
+            _ => self.idmap().is_some(),
+        }
+    }
+
+    /// How its ids are mapped, if they are.
+    #[must_use]
+    pub fn idmap(&self) -> Option<&IdMap> {
+        match self {
+            What::Bind { idmap, .. } | What::Detached { idmap, .. } => idmap.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// One option of a file system, as fsconfig(2) takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Parameter {
+    /// Its name.
+    pub key: KernelString,
+    /// Its value; a flag has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<KernelString>,
+}
+
+/// How a tmpfs takes over what it covers: the content, and of the directory itself what no option gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CopyUp {
+    /// Its permissions.
+    pub mode: bool,
+    /// Its owner.
+    pub uid: bool,
+    /// Its group.
+    pub gid: bool,
+    /// It is made read-only when the content is there.
+    pub readonly: bool,
+}
+
 /// A version 1 hierarchy in the container's `/sys/fs/cgroup`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -165,8 +236,12 @@ pub struct IdMap {
 impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
-            What::Filesystem { fstype, source, .. } if fstype == source => write!(f, "{fstype}")?,
-            What::Filesystem { fstype, source, .. } => write!(f, "{fstype} {source}")?,
+            What::Filesystem { fstype, source, .. } | What::Detached { fstype, source, .. } => {
+                write!(f, "{fstype}")?;
+                if fstype != source {
+                    write!(f, " {source}")?;
+                }
+            }
             What::Bind { source, .. } => write!(f, "bind {source}")?,
             What::Remount { .. } => f.write_str("remount")?,
             What::Cgroup { .. } | What::CgroupTree { .. } => f.write_str("cgroup")?,
@@ -192,7 +267,7 @@ pub fn compile(
     let label = mount_label(spec, facts, findings);
     let list = spec.mounts().as_deref().unwrap_or_default();
     fits(list.len(), "/mounts", findings);
-    let around = read::Around { choices, facts, entry, cgroup, label };
+    let around = read::Around { spec, choices, facts, entry, cgroup, label };
     let mut mounts: Vec<Mount> = list
         .iter()
         .enumerate()
@@ -283,6 +358,12 @@ fn leave_dev_writable(mounts: &mut [Mount]) -> bool {
             What::Filesystem { flags, .. } => {
                 readonly = *flags & MS_RDONLY != 0;
                 *flags &= !MS_RDONLY;
+            }
+            What::Detached { attributes, parameters, copy_up, .. } => {
+                let copied = copy_up.as_mut().is_some_and(|copy_up| std::mem::take(&mut copy_up.readonly));
+                readonly = copied || *attributes & libc::MOUNT_ATTR_RDONLY != 0;
+                *attributes &= !libc::MOUNT_ATTR_RDONLY;
+                parameters.retain(|parameter| parameter.key.as_str() != "ro");
             }
             _ => readonly = false,
         }

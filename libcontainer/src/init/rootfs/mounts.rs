@@ -6,43 +6,64 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::devices;
-use crate::path::RootPath;
-use crate::plan::mounts::{Mount, TreeHierarchy, What};
-use crate::plan::options::Attributes;
+use super::{Source, copy_up, devices};
+use crate::path::{KernelString, PATH_MAX, RootPath};
+use crate::plan::mounts::{Mount, Parameter, TreeHierarchy, What};
+use crate::plan::options::{Attributes, SourceLink};
 use crate::sys::fs::{self, CWD};
-use crate::sys::mount::{self, Change};
+use crate::sys::mount::{self, Change, Context};
 use crate::sys::{Root, Stop};
 
 /// Does one entry of `mounts`.
-pub(super) fn add(root: &Root, entry: &Mount, source: Option<&OwnedFd>) -> Result<(), Stop> {
+pub(super) fn add(root: &Root, entry: &Mount, source: Option<&Source>) -> Result<(), Stop> {
     let destination = &entry.destination;
     match &entry.what {
         What::Filesystem { fstype, source, flags, data, .. } => {
             let target = if [c"proc", c"sysfs"].contains(&fstype.as_c_str()) {
                 root.make_plain_directory(destination)?
             } else {
-                root.make_directory(destination)?
+                directory(root, entry)?
             };
             mount_on(&target, source.as_c_str(), fstype.as_c_str(), *flags, data.as_c_str())?;
         }
-        What::Bind { source: path, deep, attributes, .. } => {
+        What::Detached { fstype, source: name, parameters, attributes, copy_up, .. } => {
+            let made;
+            let tree = match source {
+                Some(Source::Tree(tree)) => tree.as_fd(),
+                _ => {
+                    let context = Context::open(fstype.as_c_str())?;
+                    fill(&context, name, parameters)?;
+                    made = context.mount(*attributes)?;
+                    made.as_fd()
+                }
+            };
+            let target = directory(root, entry)?;
+            if let Some(copy_up) = copy_up {
+                copy_up::copy(target.as_fd(), tree, *copy_up)?;
+            }
+            mount::attach(tree, target.as_fd())?;
+            return finish(tree, entry);
+        }
+        What::Bind { source: path, deep, attributes, link, .. } => {
             let cloned;
             let tree = match source {
-                Some(tree) => tree.as_fd(),
+                Some(Source::Link(text)) => return copy_link(root, destination, text.as_c_str()),
+                Some(Source::Tree(tree)) => tree.as_fd(),
                 None => {
-                    cloned = mount::clone_tree(CWD, path.as_c_str(), *deep)?;
+                    cloned = clone_source(path.as_c_str(), *deep, *link)?;
                     cloned.as_fd()
                 }
             };
-            attach_at(root, destination, tree)?;
+            attach_at(root, entry, tree)?;
             change_attributes(tree, false, *attributes)?;
+            // By the descriptor: looked up, a bound link would be followed.
+            return finish(tree, entry);
         }
         What::Remount { flags, data } => {
-            mount::remount(root.open(destination, libc::O_PATH)?.as_fd(), *flags, data.as_c_str())?;
+            mount::remount(open(root, entry)?.as_fd(), *flags, data.as_c_str())?;
         }
         What::Cgroup { flags, data, fallback } => {
-            let target = root.make_directory(destination)?;
+            let target = directory(root, entry)?;
             match mount_on(&target, c"cgroup", c"cgroup2", *flags, data.as_c_str()) {
                 Err(stop) if stop.is(Errno::EPERM) || stop.is(Errno::EBUSY) => {
                     let tree = mount::clone_tree(CWD, fallback.as_c_str(), false)?;
@@ -52,9 +73,60 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<&OwnedFd>) -> Resul
                 other => other?,
             }
         }
-        What::CgroupTree { flags, hierarchies } => add_cgroup_tree(root, destination, *flags, hierarchies)?,
+        What::CgroupTree { flags, hierarchies } => {
+            add_cgroup_tree(root, entry, *flags, hierarchies)?;
+        }
     }
-    finish(root, entry)
+    if entry.recursive.is_empty() && entry.propagation.is_empty() {
+        return Ok(());
+    }
+    finish(open(root, entry)?.as_fd(), entry)
+}
+
+/// Gives a new file system its source and its options.
+pub(crate) fn fill(context: &Context, source: &KernelString, parameters: &[Parameter]) -> Result<(), Stop> {
+    context.set(c"source", Some(source.as_c_str()))?;
+    for Parameter { key, value } in parameters {
+        context.set(key.as_c_str(), value.as_ref().map(KernelString::as_c_str))?;
+    }
+    Ok(())
+}
+
+/// A detached copy of the source of a bind mount.
+pub(crate) fn clone_source(path: &CStr, deep: bool, link: SourceLink) -> Result<OwnedFd, Stop> {
+    match link {
+        SourceLink::Bound => mount::clone_unfollowed(CWD, path, deep),
+        // A link to be copied has been by now; this is something else.
+        SourceLink::Followed | SourceLink::Copied => mount::clone_tree(CWD, path, deep),
+    }
+}
+
+/// The directory to mount on, made where it is missing.
+fn directory(root: &Root, entry: &Mount) -> Result<OwnedFd, Stop> {
+    if entry.nofollow {
+        root.make_unfollowed(&entry.destination, true)
+    } else {
+        root.make_directory(&entry.destination)
+    }
+}
+
+/// What is mounted at the destination.
+fn open(root: &Root, entry: &Mount) -> Result<OwnedFd, Stop> {
+    let nofollow = if entry.nofollow { libc::O_NOFOLLOW } else { 0 };
+    root.open(&entry.destination, libc::O_PATH | nofollow)
+}
+
+/// Makes a symbolic link; one that is there already has to be the same.
+fn copy_link(root: &Root, destination: &RootPath, text: &CStr) -> Result<(), Stop> {
+    let (parent, name) = root.make_parent(destination)?;
+    match fs::make_link(parent.as_fd(), name, text) {
+        Err(stop) if stop.is(Errno::EEXIST) => {
+            let mut present = [0; PATH_MAX];
+            let length = fs::read_link(parent.as_fd(), name, &mut present).unwrap_or(0);
+            if present.get(..length) == Some(text.to_bytes()) { Ok(()) } else { Err(stop) }
+        }
+        other => other,
+    }
 }
 
 /// Mounts a new file system on a directory. It is mounted on ".", so that no path is looked up again.
@@ -70,26 +142,23 @@ pub(super) fn mount_on(
 }
 
 /// Attaches a tree on a directory or a file, as it is one itself, which is made where it is missing.
-fn attach_at(root: &Root, destination: &RootPath, tree: BorrowedFd<'_>) -> Result<(), Stop> {
-    let target = if fs::kind(tree)?.is_directory() {
-        root.make_directory(destination)?
-    } else {
-        root.make_file(destination)?
+fn attach_at(root: &Root, entry: &Mount, tree: BorrowedFd<'_>) -> Result<(), Stop> {
+    let is_directory = fs::kind(tree)?.is_directory();
+    let target = match (is_directory, entry.nofollow) {
+        (true, _) => directory(root, entry)?,
+        (false, true) => root.make_unfollowed(&entry.destination, false)?,
+        (false, false) => root.make_file(&entry.destination)?,
     };
     mount::attach(tree, target.as_fd())
 }
 
 /// Changes what can be changed on a mount when it is there.
-fn finish(root: &Root, entry: &Mount) -> Result<(), Stop> {
-    if entry.recursive.is_empty() && entry.propagation.is_empty() {
-        return Ok(());
-    }
-    let mounted = root.open(&entry.destination, libc::O_PATH)?;
-    change_attributes(mounted.as_fd(), true, entry.recursive)?;
+fn finish(mounted: BorrowedFd<'_>, entry: &Mount) -> Result<(), Stop> {
+    change_attributes(mounted, true, entry.recursive)?;
     for propagation in &entry.propagation {
         let deep = propagation.flags & libc::MS_REC != 0;
         let change = Change { propagation: propagation.flags & !libc::MS_REC, ..Change::default() };
-        mount::change(mounted.as_fd(), deep, change)?;
+        mount::change(mounted, deep, change)?;
     }
     Ok(())
 }
@@ -111,11 +180,11 @@ fn attributes_of(flags: u64) -> Attributes {
 /// Mounts a tmpfs with a directory for each version 1 hierarchy.
 fn add_cgroup_tree(
     root: &Root,
-    destination: &RootPath,
+    entry: &Mount,
     flags: u64,
     hierarchies: &[TreeHierarchy],
 ) -> Result<(), Stop> {
-    let target = root.make_directory(destination)?;
+    let target = directory(root, entry)?;
     mount_on(&target, c"tmpfs", c"tmpfs", flags & !libc::MS_RDONLY, c"mode=755")?;
     for hierarchy in hierarchies {
         match &hierarchy.bind {
@@ -128,7 +197,7 @@ fn add_cgroup_tree(
                     }
                     other => other?,
                 };
-                attach_at(root, &hierarchy.destination, tree.as_fd())?;
+                mount::attach(tree.as_fd(), root.make_directory(&hierarchy.destination)?.as_fd())?;
                 change_attributes(tree.as_fd(), false, attributes_of(flags))?;
             }
             None => {
@@ -142,7 +211,7 @@ fn add_cgroup_tree(
         }
     }
     if flags & libc::MS_RDONLY != 0 {
-        let tree = root.open(destination, libc::O_PATH)?;
+        let tree = open(root, entry)?;
         change_attributes(tree.as_fd(), false, attributes_of(flags))?;
     }
     Ok(())
