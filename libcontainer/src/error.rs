@@ -151,6 +151,9 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::Mount(_), libc::ENOSPC) if COPYING.contains(&stop.call) => {
             "what tmpcopyup copies does not fit in; give it a larger size= or nr_inodes=, or remove tmpcopyup"
         }
+        (Step::Mount(_), libc::ENAMETOOLONG) if stop.call == Call::Getdents => {
+            "directories are nested deeper than 128, which is all that tmpcopyup copies; remove it"
+        }
         (Step::Mount(_), libc::EOVERFLOW) if COPYING.contains(&stop.call) => {
             "the container's root is not among the ids of the mount, so tmpcopyup cannot make files in it"
         }

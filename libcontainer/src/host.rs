@@ -140,9 +140,11 @@ pub(crate) fn filesystem_type(path: &str) -> Option<String> {
     let path = KernelString::path(path).ok()?;
     let file = sys_fs::open(sys_fs::CWD, path.as_c_str(), libc::O_PATH, 0).ok()?;
     let description = read(format!("/proc/self/fdinfo/{}", file.as_raw_fd()));
-    let id = description.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse::<i32>().ok()?;
-    let mounts = procfs::process::Process::myself().and_then(|process| process.mountinfo()).ok()?;
-    mounts.0.into_iter().find(|mount| mount.mnt_id == id).map(|mount| mount.fs_type)
+    let id = description.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim();
+    // proc(5), /proc/PID/mountinfo: the id of the mount comes first, the type after the dash.
+    let mounts = read("/proc/self/mountinfo");
+    let mount = mounts.lines().find(|line| line.split(' ').next() == Some(id))?;
+    mount.split_once(" - ")?.1.split(' ').next().map(str::to_owned)
 }
 
 /// Why no more namespaces can be made, if a limit that is reached or a switch that is off can be found.

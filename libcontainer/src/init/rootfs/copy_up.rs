@@ -65,7 +65,7 @@ fn copy_below(top: Level, room: &mut Room) -> Result<(), Stop> {
     while let Some(level) = levels.get(depth).and_then(Option::as_ref) {
         if let Some(below) = copy_until_directory(level, room)? {
             depth += 1;
-            let free = levels.get_mut(depth).ok_or(Stop::new(Call::Openat2, Errno::ENAMETOOLONG))?;
+            let free = levels.get_mut(depth).ok_or(Stop::new(Call::Getdents, Errno::ENAMETOOLONG))?;
             *free = Some(below);
             continue;
         }
