@@ -6,7 +6,7 @@
 mod host;
 mod namespaces;
 mod rootless;
-mod walled;
+mod stage;
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use spec_conformance::{Profile, Runtime};
 pub use host::HostState;
 pub use namespaces::Namespaces;
 pub use rootless::Rootless;
-pub use walled::Walled;
+pub use stage::Stage;
 
 /// The binary under test: what `KETCH` names, else `ketch` beside this test in the target directory.
 ///

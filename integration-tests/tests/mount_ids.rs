@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 
-use integration_tests::{Walled, runtime};
+use integration_tests::{Stage, runtime};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, BundleBuilder, Exit, Report, Runtime};
 
@@ -110,11 +110,11 @@ fn m31_m35_a_bind_mount_has_the_ids_that_its_option_gives() {
 #[test]
 fn m33_ridmap_maps_what_is_mounted_below_and_idmap_does_not() {
     let host = host();
-    let walled = Walled::new(&format!("mount -t tmpfs none {}/sub", host.path().display()));
+    let stage = Stage::new(&format!("mount -t tmpfs none {}/sub", host.path().display()));
     for (option, below) in [("idmap", 0), ("ridmap", 10)] {
         let mount = json!({"destination": "/at", "source": host.path(), "options": ["rbind", option],
                            "uidMappings": map(0, 10, 9), "gidMappings": map(0, 10, 9)});
-        let report = report(walled.runtime(), with(mount));
+        let report = report(&stage.runtime(), with(mount));
         assert_eq!(
             (owner(&report, "/at"), owner(&report, "/at/sub")),
             ((10, 10), (below, below)),

@@ -6,6 +6,8 @@
 //! Go(Namespaces) -->                       ids are mapped
 //! Go(Cgroup)     -->                       only if init moves itself into version 1 cgroups, or ids were mapped
 //!                <-- Forked(pid)           only if a second process is needed; the first one ends
+//!                <-- Reached(Sources)      only for more mounts than the runtime has opened sources for; repeated
+//! Go(Sources)    -->                       with the next of them
 //!                <-- Reached(Environment)  only if the config has prestart or createRuntime hooks
 //! Go(Environment) -->
 //!                <-- Reached(Created)
@@ -38,10 +40,18 @@ pub(crate) enum Milestone {
     Created = 4,
     /// The program may run.
     Start = 5,
+    /// The sources of mounts that were open are attached.
+    Sources = 6,
 }
 
-const MILESTONES: &[Milestone] =
-    &[Milestone::Namespaces, Milestone::Cgroup, Milestone::Environment, Milestone::Created, Milestone::Start];
+const MILESTONES: &[Milestone] = &[
+    Milestone::Namespaces,
+    Milestone::Cgroup,
+    Milestone::Environment,
+    Milestone::Created,
+    Milestone::Start,
+    Milestone::Sources,
+];
 
 /// A step that failed, and why: twelve bytes between the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,12 +182,14 @@ impl Channel {
     /// EBADMSG for something that is no message.
     pub(crate) fn receive(&self) -> Result<Option<Message>, Stop> {
         let mut frame = [0; FRAME];
-        match socket::receive(self.fd(), &mut frame)? {
-            0 => Ok(None),
-            FRAME => match Message::decode(frame) {
-                Some(message) => Ok(Some(message)),
-                None => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
-            },
+        let length = socket::receive(self.fd(), &mut frame)?;
+        Channel::read(frame, length)
+    }
+
+    fn read(frame: [u8; FRAME], length: usize) -> Result<Option<Message>, Stop> {
+        match (length, Message::decode(frame)) {
+            (0, _) => Ok(None),
+            (FRAME, Some(message)) => Ok(Some(message)),
             _ => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
         }
     }
@@ -187,11 +199,37 @@ impl Channel {
     /// # Errors
     /// [`Call::Closed`] if the other side is gone.
     pub(crate) fn await_go(&self, milestone: Milestone) -> Result<(), Stop> {
-        match self.receive()? {
+        Channel::expect_go(milestone, self.receive()?)
+    }
+
+    fn expect_go(milestone: Milestone, message: Option<Message>) -> Result<(), Stop> {
+        match message {
             Some(Message::Go(m)) if m == milestone => Ok(()),
             None => Err(Stop::new(Call::Closed, Errno::EPIPE)),
             Some(_) => Err(Stop::new(Call::Recv, Errno::EBADMSG)),
         }
+    }
+
+    /// Asks for the next sources of mounts, and waits for them.
+    ///
+    /// # Errors
+    /// As [`Channel::await_go`].
+    pub(crate) fn fetch_sources(
+        &self,
+        sources: &mut [Option<OwnedFd>; socket::DESCRIPTORS_MAX],
+    ) -> Result<(), Stop> {
+        self.send(Message::Reached(Milestone::Sources))?;
+        let mut frame = [0; FRAME];
+        let length = socket::receive_descriptors(self.fd(), &mut frame, sources)?;
+        Channel::expect_go(Milestone::Sources, Channel::read(frame, length)?)
+    }
+
+    /// Sends the sources that were asked for, at most as many as one message takes.
+    ///
+    /// # Errors
+    /// EPIPE if the other side is gone.
+    pub(crate) fn send_sources(&self, sources: &[OwnedFd]) -> Result<(), Stop> {
+        socket::send_descriptors(self.fd(), &Message::Go(Milestone::Sources).encode(), sources)
     }
 
     /// Says that `milestone` is reached, and waits for permission to go on.
@@ -219,6 +257,25 @@ mod tests {
         }
         drop(theirs);
         assert_eq!(ours.receive(), Ok(None));
+    }
+
+    #[test]
+    fn sources_travel_in_their_order_and_as_many_as_fit() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let files: Vec<OwnedFd> =
+            (0..socket::DESCRIPTORS_MAX).map(|_| OwnedFd::from(tempfile::tempfile().unwrap())).collect();
+        let inode = |fd: &OwnedFd| crate::sys::fs::kind(fd.as_fd()).unwrap().identity;
+        for count in [0, 1, files.len()] {
+            let mut sources = [const { None }; socket::DESCRIPTORS_MAX];
+            ours.send_sources(&files[..count]).unwrap();
+            theirs.fetch_sources(&mut sources).unwrap();
+            assert_eq!(ours.receive(), Ok(Some(Message::Reached(Milestone::Sources))));
+            let got: Vec<_> = sources.iter().map_while(Option::as_ref).map(inode).collect();
+            assert_eq!(got, files[..count].iter().map(inode).collect::<Vec<_>>());
+        }
+        drop(ours);
+        let mut sources = [const { None }; socket::DESCRIPTORS_MAX];
+        assert!(theirs.fetch_sources(&mut sources).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::launch::cgroup::Busy;
 use crate::launch::{Because, Broken};
 use crate::plan::Plan;
 use crate::plan::invalid::Invalid;
+use crate::plan::mounts::Mount;
 use crate::plan::process::Process;
 use crate::plan::step::Step;
 use crate::state::Refused;
@@ -63,7 +64,16 @@ impl Error {
         if let (Step::FindProgram | Step::Exec, Some(process)) = (failure.step, &plan.process) {
             return Error::program(process, failure.stop);
         }
-        Error::step(plan.describe(failure.step), broken)
+        let mut error = Error::step(plan.describe(failure.step), broken);
+        if let (Step::Mount(i), libc::EINVAL) = (failure.step, failure.stop.errno) {
+            let data = plan.rootfs.mounts.get(usize::from(i)).map_or("", Mount::data);
+            if !data.is_empty() {
+                error
+                    .message
+                    .push_str(&format!("\nhint: the file system was given {data:?}; it may not know that"));
+            }
+        }
+        error
     }
 
     /// What broke at a step, described by whoever knows the step.
@@ -156,6 +166,12 @@ fn hint(step: Step, stop: Stop) -> String {
         }
         (Step::Mount(_), libc::EOVERFLOW) if COPYING.contains(&stop.call) => {
             "the container's root is not among the ids of the mount, so tmpcopyup cannot make files in it"
+        }
+        (Step::Mount(_), libc::ENOSYS) if stop.call == Call::MountSetattr => {
+            "options for the mounts below, such as rro, need Linux 5.12"
+        }
+        (Step::Mount(_), libc::EPERM) if stop.call == Call::Statfs => {
+            "the mount point is inside /proc, by a symbolic link of the image"
         }
         (Step::Mount(_), libc::ELOOP) => "the mount point must be a directory, not a symbolic link",
         (Step::Mount(_), libc::ENODEV) => "this kernel does not know the type of file system",

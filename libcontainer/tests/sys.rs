@@ -243,6 +243,42 @@ fn a_detached_tree_is_attached_by_descriptor_and_its_attributes_can_change() {
 }
 
 #[test]
+fn m44_the_top_of_a_root_is_what_is_mounted_on_it() {
+    in_private_mounts(|| {
+        let (place, root) = prison();
+        let identity = |root: &Root| sys_fs::kind(root.fd()).unwrap().identity;
+        let same = identity(&root.top().unwrap()) == identity(&root);
+        sys_fs::change_directory(root.fd()).unwrap();
+        mount::mount(c"first", c".", c"tmpfs", 0, c"").unwrap();
+        let first = root.top().unwrap();
+        sys_fs::change_directory(first.fd()).unwrap();
+        mount::mount(c"second", c".", c"tmpfs", 0, c"").unwrap();
+        let seen = sys_fs::path_kind(&c(&place.path().join("root"))).unwrap().identity;
+        same && identity(&first) != identity(&root) && identity(&root.top().unwrap()) == seen
+    });
+}
+
+#[test]
+fn m42_a_label_is_set_on_a_file_that_is_open_as_a_path_only() {
+    let (place, root) = prison();
+    let file = root.make_file(&path("/file")).unwrap();
+    sys_fs::set_label(file.as_fd(), c"system_u:object_r:container_file_t:s0").unwrap();
+    let name = place.path().join("root/file");
+    let seen = std::process::Command::new("stat").arg("--format=%C").arg(&name).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&seen.stdout).trim(), "system_u:object_r:container_file_t:s0");
+}
+
+#[test]
+fn d03_the_mode_of_a_file_that_is_open_as_a_path_only_is_changed_set_id_bits_included() {
+    let (_place, root) = prison();
+    let file = root.make_file(&path("/file")).unwrap();
+    for mode in [0o4751, 0o600, 0] {
+        sys_fs::change_mode(file.as_fd(), mode).unwrap();
+        assert_eq!(sys_fs::kind(file.as_fd()).unwrap().mode & 0o7777, mode);
+    }
+}
+
+#[test]
 fn all_descriptors_but_those_to_keep_are_closed() {
     let files: Vec<_> = (0..6).map(|_| fs::File::open("/dev/null").unwrap()).collect();
     let mut numbers: Vec<i32> = files.iter().map(AsRawFd::as_raw_fd).collect();

@@ -19,7 +19,7 @@ use crate::sys::{Stop, attributes, process as sys_process, signal};
 
 pub(crate) use enter::{Entering, Target};
 pub(crate) use process::{Filter, Program};
-pub(crate) use rootfs::{Build, Source, clone_source, fill};
+pub(crate) use rootfs::{Build, Sources, clone_source, fill};
 
 /// All that the container's process has and does, made ready by the runtime.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
     attributes::set_dumpable(false).at(Step::Signals)?;
     let umask = fs::set_umask(0);
     if let Some(build) = &mut orders.build {
-        let root = rootfs::build(build, orders.fault)?;
+        let root = rootfs::build(build, &orders.channel, orders.fault)?;
         if build.announce {
             orders.channel.reach(Milestone::Environment).at(Step::Channel)?;
         }

@@ -4,17 +4,18 @@ mod copy_up;
 mod cover;
 mod devices;
 mod mounts;
+mod sources;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::channel::Failure;
+use crate::channel::{Channel, Failure};
 use crate::fault::Fault;
 use crate::hooks::{Program as Hook, StateText};
-use crate::path::{KernelString, PATH_MAX};
+use crate::path::PATH_MAX;
 use crate::plan::mounts::Rootfs;
 use crate::plan::process::Kernel;
 use crate::plan::step::Step;
@@ -23,6 +24,7 @@ use crate::sys::mount::{self, Change};
 use crate::sys::{Root, Stop, attributes};
 
 pub(crate) use mounts::{clone_source, fill};
+pub(crate) use sources::Sources;
 
 /// The container to build, with the descriptors it takes.
 #[derive(Debug)]
@@ -31,8 +33,8 @@ pub(crate) struct Build<'a> {
     pub(crate) rootfs: &'a Rootfs,
     /// Host name and kernel parameters.
     pub(crate) kernel: &'a Kernel,
-    /// For each mount what the runtime has made ready of it, if it has.
-    pub(crate) sources: Vec<Option<Source>>,
+    /// The sources of mounts that the runtime opens.
+    pub(crate) sources: Sources,
     /// The runtime waits for the environment, to run hooks.
     pub(crate) announce: bool,
     /// Hooks to run before the root is changed.
@@ -45,35 +47,24 @@ pub(crate) struct Build<'a> {
     pub(crate) start_state: StateText,
 }
 
-/// What the runtime has made ready of a mount.
-#[derive(Debug)]
-pub(crate) enum Source {
-    /// The mount, to be attached.
-    Tree(OwnedFd),
-    /// The text of a symbolic link, to be made instead.
-    Link(KernelString),
-}
-
 impl Build<'_> {
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        self.sources.iter().flatten().filter_map(|source| match source {
-            Source::Tree(tree) => Some(tree.as_raw_fd()),
-            Source::Link(_) => None,
-        })
+        self.sources.descriptors()
     }
 }
 
 /// Builds everything below the new root, which is attached where the rootfs was.
-pub(super) fn build(build: &Build<'_>, fault: Fault) -> Result<Root, Failure> {
+pub(super) fn build(build: &mut Build<'_>, channel: &Channel, fault: Fault) -> Result<Root, Failure> {
     let rootfs = build.rootfs;
     fault.attempt(Step::Propagation, || mount::change_at(c"/", rootfs.host_propagation.flags))?;
     let mut root = fault.attempt(Step::Root, || attach_root(rootfs))?;
-    for ((entry, source), i) in rootfs.mounts.iter().zip(&build.sources).zip(0..) {
-        fault.attempt(Step::Mount(i), || mounts::add(&root, entry, source.as_ref()))?;
-        if entry.destination.is_root() {
-            // What is looked up from here on is below the new mount.
-            root = fault.attempt(Step::Mount(i), || open_root(rootfs.path.as_c_str()))?;
-        }
+    for (entry, i) in rootfs.mounts.iter().zip(0..) {
+        root = fault.attempt(Step::Mount(i), || {
+            let source = entry.is_opened_by_runtime().then(|| build.sources.take(channel)).transpose()?;
+            mounts::add(&root, entry, source)?;
+            // It may lie on the root, by a link too: what is looked up from here on is below it.
+            root.top()
+        })?;
     }
     for (device, i) in rootfs.devices.iter().zip(0..) {
         let make = if rootfs.bind_devices { devices::bind } else { devices::make };
@@ -135,9 +126,12 @@ pub(super) fn change_root(build: &Build<'_>, root: Root, proc: &Proc, fault: Fau
 }
 
 fn pivot(root: Root) -> Result<Root, Stop> {
+    let old = open_root(c"/")?;
     fs::change_directory(root.fd())?;
     mount::pivot_here()?;
-    // The old root lies on top now. Its unmounting must not reach the host.
+    // The old root lies on top now. Its unmounting must not reach the host; and it is from inside of it that this
+    // is said, because the new root has the old one below it, and its own mounts stay as they are.
+    fs::change_directory(old.fd())?;
     mount::change_at(c".", libc::MS_SLAVE | libc::MS_REC)?;
     mount::detach(c".")?;
     new_root()

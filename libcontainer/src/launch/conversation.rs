@@ -6,6 +6,7 @@ use nix::libc;
 use nix::poll::PollFlags;
 
 use super::cgroup::Group;
+use super::supply::Supply;
 use super::{Because, Broken, Launched, Settings, devices, idmap};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::hooks;
@@ -21,6 +22,8 @@ use crate::sys::{Call, Stop};
 pub(super) struct Conversation<'a, 's> {
     pub(super) plan: &'a Plan,
     pub(super) settings: &'s Settings<'s>,
+    /// The sources of mounts that are to come.
+    pub(super) supply: Supply<'a>,
     /// The process waits for its cgroups or its ids.
     pub(super) waits: bool,
     /// The second process has been told of.
@@ -87,6 +90,10 @@ impl Conversation<'_, '_> {
             Milestone::Environment => {
                 tracing::debug!("environment is built; prestart and createRuntime hooks run");
                 self.run_hooks(launched)?;
+            }
+            Milestone::Sources => {
+                let sources = self.supply.batch()?;
+                return Ok(launched.channel.send_sources(&sources).at(Step::Channel)?);
             }
             // The caller answers when the record is written.
             Milestone::Created => return Ok(()),

@@ -7,7 +7,7 @@ mod devices;
 pub(crate) mod filter;
 mod idmap;
 mod join;
-mod sources;
+mod supply;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -16,7 +16,7 @@ use nix::libc;
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
 use crate::hooks::{self, StateText};
-use crate::init::{self, Build, Entering, Orders, Program, Start};
+use crate::init::{self, Build, Entering, Orders, Program, Sources, Start};
 use crate::path::{KernelString, PATH_MAX};
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
@@ -31,6 +31,7 @@ use crate::sys::{Call, Stop, socket};
 use cgroup::Group;
 use conversation::{Conversation, died, gather};
 pub(crate) use join::{Joining, join};
+use supply::Supply;
 
 /// What a launch needs beside the plan.
 #[derive(Debug)]
@@ -127,7 +128,7 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
         // Only what could be made can be joined; otherwise the making waits until the child works beside us.
         group.make(CgroupVersion::V1)?;
     }
-    let mut orders = prepare(plan, &settings, group.tasks(), theirs)?;
+    let (mut orders, supply) = prepare(plan, &settings, group.tasks(), theirs)?;
     let waits = orders.enter.waits;
     orders.list_descriptors();
     let child = fault.attempt(Step::Clone, || spawn(&plan.entry, &group, &mut orders))?;
@@ -135,7 +136,7 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
     let mut launched = Launched { leash: Leash::new(child), group, channel };
-    let mut conversation = Conversation { plan, settings: &settings, waits, reforked: false };
+    let mut conversation = Conversation { plan, settings: &settings, supply, waits, reforked: false };
     match conversation.hold(&mut launched) {
         Ok(()) => Ok(launched),
         Err(broken) => {
@@ -153,11 +154,12 @@ fn prepare<'a>(
     settings: &Settings<'_>,
     tasks: Vec<KernelString>,
     channel: Channel,
-) -> Result<Orders<'a>, Broken> {
+) -> Result<(Orders<'a>, Supply<'a>), Broken> {
     let fault = settings.fault;
     let proc = Proc::open().at(Step::Channel)?;
     let joins = open_namespaces(&plan.entry, fault)?;
-    let sources = sources::prepare(plan, &joins, fault)?;
+    let mut supply = Supply::new(plan, &joins, fault);
+    let sources = Sources::new(supply.batch()?);
     let program = match &plan.process {
         Some(process) => Some(program(process, plan, settings)?),
         None => None,
@@ -190,7 +192,8 @@ fn prepare<'a>(
         start_state: settings.created.clone(),
     };
     let (preserved, build) = (settings.preserved, Some(build));
-    Ok(Orders { channel, proc, enter, build, program, start, preserved, fault, keep: Vec::new() })
+    let orders = Orders { channel, proc, enter, build, program, start, preserved, fault, keep: Vec::new() };
+    Ok((orders, supply))
 }
 
 fn program<'a>(

@@ -121,12 +121,13 @@ const MODE: u32 = 0o666;
 const MAJOR_MAX: u32 = (1 << 12) - 1;
 const MINOR_MAX: u32 = (1 << 20) - 1;
 
-/// Decides the device nodes and links; none when the config binds a /dev of its own.
+/// Decides the device nodes and links. When the config binds a /dev of its own, none are made in there.
 pub fn compile(spec: &Spec, findings: &mut Findings) -> (Vec<Device>, Vec<Link>) {
     let listed = spec.linux().as_ref().and_then(|l| l.devices().as_deref()).unwrap_or_default();
     let listed = read_devices(listed, findings);
     if binds_dev(spec) {
-        return (Vec::new(), Vec::new());
+        let outside = listed.into_iter().filter(|device| !device.path.as_str().starts_with("/dev/"));
+        return (outside.collect(), Vec::new());
     }
     let mut devices: Vec<Device> = DEFAULT_DEVICES.iter().filter_map(default_device).collect();
     devices.retain(|default| listed.iter().all(|device| device.path != default.path));

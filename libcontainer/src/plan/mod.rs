@@ -166,7 +166,7 @@ impl Plan {
         each(Step::Rlimit, self.process.as_ref().map_or(0, |p| p.rlimits.len()));
         each(Step::StartContainer, hooks.start_container.len());
         for (mount, i) in rootfs.mounts.iter().zip(0..) {
-            steps.extend(mount.what.is_prepared().then_some(Step::OpenSource(i)));
+            steps.extend(mount.is_opened_by_runtime().then_some(Step::OpenSource(i)));
             steps.extend(mount.what.idmap().map(|_| Step::MapMount(i)));
         }
         let process = self.process.as_ref();

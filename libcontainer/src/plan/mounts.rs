@@ -74,6 +74,9 @@ pub struct Mount {
     /// Propagation to set on it, in listed order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub propagation: Vec<Propagation>,
+    /// The SELinux label to set on its root, of a file system that takes none as an option.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<KernelString>,
     /// Attributes to change on it and on everything below it.
     #[serde(skip_serializing_if = "Attributes::is_empty")]
     pub recursive: Attributes,
@@ -137,8 +140,12 @@ pub enum What {
     /// A change to what is mounted at the destination already.
     #[serde(rename_all = "camelCase")]
     Remount {
-        /// `MS_` flags of mount(2), `MS_REMOUNT` among them.
-        flags: u64,
+        /// Attributes of the mount to change; it keeps the others, as with mount(8).
+        #[serde(skip_serializing_if = "Attributes::is_empty")]
+        attributes: Attributes,
+        /// `MS_` flags of the file system; `None` leaves it alone and changes this one mount (`remount,bind`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        superblock: Option<u64>,
         /// Options that are the file system's own.
         data: KernelString,
     },
@@ -164,15 +171,6 @@ pub enum What {
 }
 
 impl What {
-    /// The runtime's process makes it ready, or at least looks at it.
-    #[must_use]
-    pub fn is_prepared(&self) -> bool {
-        match self {
-            What::Bind { by_runtime, link, .. } => *by_runtime || *link == SourceLink::Copied,
-            _ => self.idmap().is_some(),
-        }
-    }
-
     /// How its ids are mapped, if they are.
     #[must_use]
     pub fn idmap(&self) -> Option<&IdMap> {
@@ -231,6 +229,40 @@ pub struct IdMap {
     pub maps: Option<IdMaps>,
     /// For everything below it too.
     pub deep: bool,
+}
+
+impl Mount {
+    /// Its source is a descriptor that the runtime's process hands over.
+    #[must_use]
+    pub fn is_opened_by_runtime(&self) -> bool {
+        match &self.what {
+            What::Bind { by_runtime, link, .. } => *by_runtime || *link == SourceLink::Copied,
+            what => what.idmap().is_some(),
+        }
+    }
+
+    /// Options that the file system is given as they are.
+    #[must_use]
+    pub fn data(&self) -> &str {
+        match &self.what {
+            What::Filesystem { data, .. } | What::Remount { data, .. } | What::Cgroup { data, .. } => {
+                data.as_str()
+            }
+            What::Detached { .. } | What::Bind { .. } | What::CgroupTree { .. } => "",
+        }
+    }
+
+    /// The destination says that it is inside /proc, so that compiling has looked whether it may be covered.
+    #[must_use]
+    pub fn is_inside_proc(&self) -> bool {
+        is_inside_proc(&self.destination)
+    }
+}
+
+/// What goes up again may be anywhere.
+fn is_inside_proc(path: &RootPath) -> bool {
+    let below = path.as_str().strip_prefix("/proc/");
+    below.is_some_and(|below| below.split('/').all(|component| component != ".."))
 }
 
 impl fmt::Display for Mount {

@@ -38,6 +38,20 @@ impl Attributes {
     pub fn is_empty(&self) -> bool {
         *self == Attributes::default()
     }
+
+    /// What `flags` of mount(2) say, as attributes: for a bind mount in the place of a new file system.
+    #[must_use]
+    pub fn of_flags(flags: u64) -> Attributes {
+        let has = |flag: libc::c_ulong| flags & ms(flag) != 0;
+        let set = FLAGS.iter().filter(|(_, flag)| flags & flag != 0).fold(0, |set, (bit, _)| set | bit);
+        let atime = match () {
+            () if has(libc::MS_NOATIME) => Some(NOATIME),
+            () if has(libc::MS_STRICTATIME) => Some(STRICTATIME),
+            () if has(libc::MS_RELATIME) => Some(RELATIME),
+            () => None,
+        };
+        Changes { set, clear: 0, atime }.attributes()
+    }
 }
 
 /// What an option changes.

@@ -115,6 +115,8 @@ pub fn read_link(at: BorrowedFd<'_>, name: &CStr, target: &mut [u8; PATH_MAX]) -
 pub struct Kind {
     /// Its type and permissions, as `st_mode`.
     pub mode: u32,
+    /// Its user and group.
+    pub owner: (u32, u32),
     /// Major and minor number of a device node.
     pub device: (u32, u32),
     /// The file system and the file in it: the same pair is the same file.
@@ -145,7 +147,8 @@ pub fn kind(fd: BorrowedFd<'_>) -> Result<Kind, Stop> {
     // SAFETY: `stat` is valid for writing.
     check_int(Call::Stat, unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) })?;
     let device = (libc::major(stat.st_rdev), libc::minor(stat.st_rdev));
-    Ok(Kind { mode: stat.st_mode, device, identity: (stat.st_dev, stat.st_ino) })
+    let (owner, identity) = ((stat.st_uid, stat.st_gid), (stat.st_dev, stat.st_ino));
+    Ok(Kind { mode: stat.st_mode, owner, device, identity })
 }
 
 /// The magic number of the file system that `fd` is on (statfs(2)).
@@ -169,6 +172,33 @@ pub fn change_owner(at: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Resu
     // SAFETY: `name` is NUL-terminated.
     check_int(Call::Chown, unsafe { libc::fchownat(at.as_raw_fd(), name.as_ptr(), uid, gid, flags) })
         .map(drop)
+}
+
+/// chmod(2) of what `fd` is open for, with O_PATH too.
+///
+/// # Errors
+/// Those of the call.
+pub fn change_mode(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Stop> {
+    // Linux < 6.6 has no fchmodat2, and fchmod takes no O_PATH descriptor.
+    let path = super::own_descriptor(fd);
+    // SAFETY: the path is NUL-terminated: its array is longer than any number.
+    check_int(Call::Chmod, unsafe { libc::chmod(path.as_ptr().cast(), mode) }).map(drop)
+}
+
+/// Sets the SELinux label of what `fd` is open for, with O_PATH too. See setxattr(2).
+///
+/// # Errors
+/// Those of the call.
+pub fn set_label(fd: BorrowedFd<'_>, label: &CStr) -> Result<(), Stop> {
+    let path = super::own_descriptor(fd);
+    // The NUL belongs to the label, as for setfilecon(3).
+    let value = label.to_bytes_with_nul();
+    // SAFETY: the path and the name are NUL-terminated, and `value` is valid for its length.
+    let ret = unsafe {
+        let name = c"security.selinux".as_ptr();
+        libc::setxattr(path.as_ptr().cast(), name, value.as_ptr().cast(), value.len(), 0)
+    };
+    check_int(Call::Setxattr, ret).map(drop)
 }
 
 /// umask(2); the mask before.

@@ -22,7 +22,7 @@ pub mod socket;
 pub mod terminal;
 
 use std::fmt;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -52,7 +52,7 @@ calls! {
     Recv = "recv", Rmdir = "rmdir", SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "send",
     SetMempolicy = "set_mempolicy", Setdomainname = "setdomainname", Setgroups = "setgroups",
     Sethostname = "sethostname", Setns = "setns", Setresgid = "setresgid", Setresuid = "setresuid",
-    Setrlimit = "prlimit", Setsid = "setsid", Setxattr = "fsetxattr", Signal = "sigaction", Socket = "socket", Stat = "stat",
+    Setrlimit = "prlimit", Setsid = "setsid", Setxattr = "setxattr", Signal = "sigaction", Socket = "socket", Stat = "stat",
     Statfs = "statfs", Symlink = "symlink", TimedOut = "timed out", Umount = "umount", Unlink = "unlink",
     Unshare = "unshare", Utimens = "utimensat", Wait = "waitid", Write = "write", Injected = "injected fault", Closed = "closed",
 }
@@ -160,6 +160,17 @@ unsafe fn own(fd: libc::c_long) -> OwnedFd {
 /// A count of bytes that a system call has returned, which is not negative once it is checked.
 fn size(count: libc::c_long) -> usize {
     usize::try_from(count).unwrap_or(0)
+}
+
+/// The path of a descriptor of this process in the host's procfs: the calls that take a path only.
+fn own_descriptor(fd: BorrowedFd<'_>) -> [u8; 32] {
+    let mut path = [0_u8; 32];
+    let prefix = b"/proc/self/fd/";
+    path[..prefix.len()].copy_from_slice(prefix);
+    let mut digits = [0_u8; 10];
+    let number = decimal(fd.as_raw_fd().unsigned_abs(), &mut digits);
+    path[prefix.len()..prefix.len() + number.len()].copy_from_slice(number);
+    path
 }
 
 /// Repeats `call` while a signal interrupts it.

@@ -7,7 +7,7 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::libc;
 
-use super::{Call, Stop, check, check_int};
+use super::{Call, Stop, check, check_int, own_descriptor};
 
 /// A detached copy of the mount at `path`, with `deep` of all mounts below it too.
 ///
@@ -149,14 +149,17 @@ pub fn change(fd: BorrowedFd<'_>, deep: bool, change: Change<'_>) -> Result<(), 
     }
 }
 
-/// Each `MOUNT_ATTR_` flag with its `MS_` flag; the access time family is one choice and stands apart.
-const ATTRIBUTES: &[(u64, u64)] = &[
-    (libc::MOUNT_ATTR_RDONLY, libc::MS_RDONLY),
-    (libc::MOUNT_ATTR_NOSUID, libc::MS_NOSUID),
-    (libc::MOUNT_ATTR_NODEV, libc::MS_NODEV),
-    (libc::MOUNT_ATTR_NOEXEC, libc::MS_NOEXEC),
-    (libc::MOUNT_ATTR_NODIRATIME, libc::MS_NODIRATIME),
+/// Each `MOUNT_ATTR_` flag with its `MS_` and `ST_` flag; the access time family is one choice and stands apart.
+const ATTRIBUTES: &[(u64, u64, u64)] = &[
+    (libc::MOUNT_ATTR_RDONLY, libc::MS_RDONLY, libc::ST_RDONLY),
+    (libc::MOUNT_ATTR_NOSUID, libc::MS_NOSUID, libc::ST_NOSUID),
+    (libc::MOUNT_ATTR_NODEV, libc::MS_NODEV, libc::ST_NODEV),
+    (libc::MOUNT_ATTR_NOEXEC, libc::MS_NOEXEC, libc::ST_NOEXEC),
+    (libc::MOUNT_ATTR_NODIRATIME, libc::MS_NODIRATIME, libc::ST_NODIRATIME),
+    (libc::MOUNT_ATTR_NOSYMFOLLOW, libc::MS_NOSYMFOLLOW, ST_NOSYMFOLLOW),
 ];
+/// Since Linux 5.10 (statfs(2)).
+const ST_NOSYMFOLLOW: u64 = 0x2000;
 
 // Linux < 5.12 has no mount_setattr.
 fn change_by_remount(fd: BorrowedFd<'_>, deep: bool, change: Change<'_>) -> Result<(), Stop> {
@@ -171,51 +174,43 @@ fn change_by_remount(fd: BorrowedFd<'_>, deep: bool, change: Change<'_>) -> Resu
     if deep {
         return Err(Stop::new(Call::MountSetattr, Errno::ENOSYS));
     }
+    change_at(target, flags_after(fd, change)? | libc::MS_REMOUNT | libc::MS_BIND)
+}
+
+/// The flags of the mount that `fd` is the root of, as mount(2) takes them, once `change` is made.
+fn flags_after(fd: BorrowedFd<'_>, change: Change<'_>) -> Result<u64, Stop> {
     // SAFETY: all-zero is a valid statfs struct.
     let mut stat: libc::statfs64 = unsafe { std::mem::zeroed() };
     // SAFETY: `stat` is valid for writing.
     super::check_int(Call::Statfs, unsafe { libc::fstatfs64(fd.as_raw_fd(), &raw mut stat) })?;
-    // The flags of statfs(2) have the values of mount(2)'s, but for ST_RELATIME and ST_VALID.
-    let mut flags = stat.f_flags.cast_unsigned();
-    flags &= ATTRIBUTES.iter().fold(libc::MS_NOATIME, |all, (_, ms)| all | ms);
-    for (attribute, ms) in ATTRIBUTES {
-        if change.clear & attribute != 0 {
-            flags &= !ms;
-        }
-        if change.set & attribute != 0 {
+    let now = stat.f_flags.cast_unsigned();
+    let mut flags = 0;
+    for (attribute, ms, st) in ATTRIBUTES {
+        if change.set & attribute != 0 || change.clear & attribute == 0 && now & st != 0 {
             flags |= ms;
         }
     }
-    if change.clear & libc::MOUNT_ATTR__ATIME != 0 {
-        flags &= !libc::MS_NOATIME;
-        flags |= match change.set & libc::MOUNT_ATTR__ATIME {
+    let strict = now & (libc::ST_NOATIME | libc::ST_RELATIME) == 0;
+    Ok(flags
+        | match change.set & libc::MOUNT_ATTR__ATIME {
             libc::MOUNT_ATTR_NOATIME => libc::MS_NOATIME,
             libc::MOUNT_ATTR_STRICTATIME => libc::MS_STRICTATIME,
+            _ if change.clear & libc::MOUNT_ATTR__ATIME != 0 => libc::MS_RELATIME,
+            _ if now & libc::ST_NOATIME != 0 => libc::MS_NOATIME,
+            _ if strict => libc::MS_STRICTATIME,
             _ => libc::MS_RELATIME,
-        };
-    }
-    change_at(target, flags | libc::MS_REMOUNT | libc::MS_BIND)
+        })
 }
 
-/// The path of a descriptor of this process in the host's procfs: mount(2) takes nothing else for a file.
-fn own_descriptor(fd: BorrowedFd<'_>) -> [u8; 32] {
-    let mut path = [0_u8; 32];
-    let prefix = b"/proc/self/fd/";
-    path[..prefix.len()].copy_from_slice(prefix);
-    let mut digits = [0_u8; 10];
-    let number = super::decimal(fd.as_raw_fd().unsigned_abs(), &mut digits);
-    path[prefix.len()..prefix.len() + number.len()].copy_from_slice(number);
-    path
-}
-
-/// Changes flags and options of the mount that `fd` is the root of. See mount(2), MS_REMOUNT.
+/// Makes `change` to the mount that `fd` is the root of, and gives its file system the flags `superblock` and the
+/// options `data`. See mount(2), MS_REMOUNT.
 ///
 /// # Errors
 /// Those of the call.
-pub fn remount(fd: BorrowedFd<'_>, flags: u64, data: &CStr) -> Result<(), Stop> {
+pub fn remount(fd: BorrowedFd<'_>, change: Change<'_>, superblock: u64, data: &CStr) -> Result<(), Stop> {
     let path = own_descriptor(fd);
     let target = CStr::from_bytes_until_nul(&path).unwrap_or_default();
-    mount(c"none", target, c"", flags | libc::MS_REMOUNT, data)
+    mount(c"none", target, c"", flags_after(fd, change)? | superblock | libc::MS_REMOUNT, data)
 }
 
 /// mount(2) on `target`, a path of the present root; "." is the working directory.

@@ -42,6 +42,17 @@ impl Root {
         self.fd.as_fd()
     }
 
+    /// What is mounted on this root by now; the root itself if nothing is.
+    ///
+    /// By `..`, which cannot leave the root, and ends on top of what is mounted there: no path of the host is
+    /// looked up a second time.
+    ///
+    /// # Errors
+    /// Those of openat2(2).
+    pub fn top(&self) -> Result<Root, Stop> {
+        self.open_text(c"..", libc::O_PATH | libc::O_DIRECTORY, 0).map(Root::new)
+    }
+
     /// Opens `path` with `flags` of open(2).
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Unix sockets: the pair between the processes, the start socket, and descriptors in messages.
 
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -68,37 +68,101 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Stop>
     }
 }
 
+/// How many descriptors go with one message at most.
+pub const DESCRIPTORS_MAX: usize = 32;
+
+/// The control part of a message with descriptors. See unix(7), SCM_RIGHTS.
+#[repr(C)]
+struct Rights {
+    header: libc::cmsghdr,
+    // An even number of them: CMSG_SPACE rounds up to the alignment of the header.
+    fds: [RawFd; DESCRIPTORS_MAX],
+}
+
+impl Rights {
+    fn new(count: usize) -> Rights {
+        // SAFETY: all-zero is a valid cmsghdr.
+        let mut header: libc::cmsghdr = unsafe { std::mem::zeroed() };
+        header.cmsg_len = (size_of::<libc::cmsghdr>() + count * size_of::<RawFd>()) as _;
+        header.cmsg_level = libc::SOL_SOCKET;
+        header.cmsg_type = libc::SCM_RIGHTS;
+        Rights { header, fds: [-1; DESCRIPTORS_MAX] }
+    }
+}
+
 /// Sends `message` and with it a copy of the descriptor `fd`. See unix(7), SCM_RIGHTS.
 ///
 /// # Errors
 /// Those of sendmsg(2).
 pub fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<(), Stop> {
-    #[repr(C)]
-    struct Control {
-        header: libc::cmsghdr,
-        fd: RawFd,
-        // CMSG_SPACE rounds up to the alignment of the header.
-        padding: u32,
+    send_descriptors(socket, message, &[fd])
+}
+
+/// Sends `message` and with it copies of `fds`, at most [`DESCRIPTORS_MAX`].
+///
+/// # Errors
+/// EINVAL for too many; those of sendmsg(2).
+pub fn send_descriptors<F: AsFd>(socket: BorrowedFd<'_>, message: &[u8], fds: &[F]) -> Result<(), Stop> {
+    if fds.len() > DESCRIPTORS_MAX {
+        return Err(Stop::new(Call::Send, Errno::EINVAL));
     }
     let mut part = libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
-    // SAFETY: all-zero is a valid cmsghdr.
-    let mut header: libc::cmsghdr = unsafe { std::mem::zeroed() };
-    header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<RawFd>()) as _;
-    header.cmsg_level = libc::SOL_SOCKET;
-    header.cmsg_type = libc::SCM_RIGHTS;
-    let mut control = Control { header, fd: fd.as_raw_fd(), padding: 0 };
+    let mut rights = Rights::new(fds.len());
+    for (place, fd) in rights.fds.iter_mut().zip(fds) {
+        *place = fd.as_fd().as_raw_fd();
+    }
     // SAFETY: all-zero is a valid msghdr.
     let mut envelope: libc::msghdr = unsafe { std::mem::zeroed() };
     envelope.msg_iov = &raw mut part;
     envelope.msg_iovlen = 1;
-    envelope.msg_control = (&raw mut control).cast();
-    envelope.msg_controllen = size_of::<Control>() as _;
+    if !fds.is_empty() {
+        envelope.msg_control = (&raw mut rights).cast();
+        envelope.msg_controllen = rights.header.cmsg_len;
+    }
     retry(|| {
         // SAFETY: every pointer of `envelope` is to a local that outlives the call; nothing is written.
         let ret = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const envelope, libc::MSG_NOSIGNAL) };
         check(Call::Send, ret as libc::c_long)
     })
     .map(drop)
+}
+
+/// Receives one message, and the descriptors with it into the first places of `fds`; the others become empty. Its
+/// length, 0 when the peer is gone.
+///
+/// # Errors
+/// Those of recvmsg(2); EMFILE when there were more descriptors than this process may have.
+#[allow(clippy::unnecessary_cast, reason = "the lengths have 32 bits with some libraries")]
+pub fn receive_descriptors(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    fds: &mut [Option<OwnedFd>; DESCRIPTORS_MAX],
+) -> Result<usize, Stop> {
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut rights = Rights::new(0);
+    // SAFETY: all-zero is a valid msghdr.
+    let mut envelope: libc::msghdr = unsafe { std::mem::zeroed() };
+    envelope.msg_iov = &raw mut part;
+    envelope.msg_iovlen = 1;
+    let length = retry(|| {
+        envelope.msg_control = (&raw mut rights).cast();
+        envelope.msg_controllen = size_of::<Rights>() as _;
+        // SAFETY: every pointer of `envelope` is to a local of the length that it says.
+        let ret = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut envelope, libc::MSG_CMSG_CLOEXEC) };
+        check(Call::Recv, ret as libc::c_long).map(super::size)
+    })?;
+    let sent = envelope.msg_controllen as usize > size_of::<libc::cmsghdr>();
+    let bytes = (rights.header.cmsg_len as usize).saturating_sub(size_of::<libc::cmsghdr>());
+    let count = if sent { bytes / size_of::<RawFd>() } else { 0 };
+    for (i, (place, fd)) in fds.iter_mut().zip(rights.fds).enumerate() {
+        // SAFETY: the kernel has made the first `count` descriptors for this process, and nobody else owns them.
+        *place = (i < count).then(|| unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+    if envelope.msg_flags & libc::MSG_CTRUNC != 0 {
+        Err(Stop::new(Call::Recv, Errno::EMFILE))
+    } else {
+        Ok(length)
+    }
 }
 
 fn unix_socket(kind: libc::c_int) -> Result<OwnedFd, Stop> {

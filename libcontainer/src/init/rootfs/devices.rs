@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::plan::devices::{Device, Link};
-use crate::sys::fs::{self, CWD};
+use crate::sys::fs::{self, CWD, Kind};
 use crate::sys::{Call, Root, Stop, mount};
 
 /// Makes a device node; one that is there already has to be the same.
@@ -21,9 +21,17 @@ pub(super) fn make(root: &Root, device: &Device) -> Result<(), Stop> {
         }
     };
     let node = fs::open(parent.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-    check(node.as_fd(), device)?;
-    if made && (device.uid, device.gid) != (0, 0) {
+    let kind = check(node.as_fd(), device)?;
+    if !made {
+        return Ok(());
+    }
+    // A directory can give what is made in it a group and permissions (setgid, acl(5)).
+    if kind.owner != (device.uid, device.gid) {
         fs::change_owner(node.as_fd(), c"", device.uid, device.gid)?;
+    }
+    // After the owner, because changing that takes the set-id bits away.
+    if fs::kind(node.as_fd())?.mode & 0o7777 != device.mode {
+        fs::change_mode(node.as_fd(), device.mode)?;
     }
     Ok(())
 }
@@ -38,11 +46,11 @@ pub(super) fn bind(root: &Root, device: &Device) -> Result<(), Stop> {
     mount::attach(tree.as_fd(), root.make_file(&device.path)?.as_fd())
 }
 
-fn check(node: BorrowedFd<'_>, device: &Device) -> Result<(), Stop> {
+fn check(node: BorrowedFd<'_>, device: &Device) -> Result<Kind, Stop> {
     let kind = fs::kind(node)?;
     let same_number = device.kind == libc::S_IFIFO || kind.device == (device.major, device.minor);
     if kind.format() == device.kind && same_number {
-        Ok(())
+        Ok(kind)
     } else {
         Err(Stop::new(Call::Mknod, Errno::EEXIST))
     }

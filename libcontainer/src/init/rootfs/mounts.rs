@@ -6,16 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::{Source, copy_up, devices};
+use super::{copy_up, devices};
 use crate::path::{KernelString, PATH_MAX, RootPath};
 use crate::plan::mounts::{Mount, Parameter, TreeHierarchy, What};
 use crate::plan::options::{Attributes, SourceLink};
 use crate::sys::fs::{self, CWD};
 use crate::sys::mount::{self, Change, Context};
-use crate::sys::{Root, Stop};
+use crate::sys::{Call, Root, Stop};
 
 /// Does one entry of `mounts`.
-pub(super) fn add(root: &Root, entry: &Mount, source: Option<&Source>) -> Result<(), Stop> {
+pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Stop> {
     let destination = &entry.destination;
     match &entry.what {
         What::Filesystem { fstype, source, flags, data, .. } => {
@@ -24,63 +24,76 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<&Source>) -> Result
             } else {
                 directory(root, entry)?
             };
+            spare_proc(root, entry, &target)?;
             mount_on(&target, source.as_c_str(), fstype.as_c_str(), *flags, data.as_c_str())?;
         }
         What::Detached { fstype, source: name, parameters, attributes, copy_up, .. } => {
-            let made;
             let tree = match source {
-                Some(Source::Tree(tree)) => tree.as_fd(),
-                _ => {
+                Some(tree) => tree,
+                None => {
                     let context = Context::open(fstype.as_c_str())?;
                     fill(&context, name, parameters)?;
-                    made = context.mount(*attributes)?;
-                    made.as_fd()
+                    context.mount(*attributes)?
                 }
             };
             let target = directory(root, entry)?;
+            spare_proc(root, entry, &target)?;
             if let Some(copy_up) = copy_up {
-                copy_up::copy(target.as_fd(), tree, *copy_up)?;
+                copy_up::copy(target.as_fd(), tree.as_fd(), *copy_up)?;
             }
-            mount::attach(tree, target.as_fd())?;
-            return finish(tree, entry);
+            mount::attach(tree.as_fd(), target.as_fd())?;
+            return finish(tree.as_fd(), entry);
         }
-        What::Bind { source: path, deep, attributes, link, .. } => {
-            let cloned;
-            let tree = match source {
-                Some(Source::Link(text)) => return copy_link(root, destination, text.as_c_str()),
-                Some(Source::Tree(tree)) => tree.as_fd(),
-                None => {
-                    cloned = clone_source(path.as_c_str(), *deep, *link)?;
-                    cloned.as_fd()
+        What::Bind { source: path, deep, attributes, link, by_runtime, .. } => {
+            let opened = match source {
+                Some(file) if *link == SourceLink::Copied && is_link(&file)? => {
+                    return copy_link(root, destination, &file);
                 }
+                // Only looked at: it is no link.
+                Some(_) if !by_runtime => None,
+                other => other,
             };
-            attach_at(root, entry, tree)?;
-            change_attributes(tree, false, *attributes)?;
+            let tree = match opened {
+                Some(tree) => tree,
+                None => clone_source(path.as_c_str(), *deep, *link)?,
+            };
+            let target = make_target(root, entry, tree.as_fd())?;
+            spare_proc(root, entry, &target)?;
+            mount::attach(tree.as_fd(), target.as_fd())?;
+            change_attributes(tree.as_fd(), false, *attributes)?;
             // By the descriptor: looked up, a bound link would be followed.
-            return finish(tree, entry);
+            return finish(tree.as_fd(), entry);
         }
-        What::Remount { flags, data } => {
-            mount::remount(open(root, entry)?.as_fd(), *flags, data.as_c_str())?;
+        What::Remount { attributes, superblock: None, .. } => {
+            change_attributes(open(root, entry)?.as_fd(), false, *attributes)?;
+        }
+        What::Remount { attributes, superblock: Some(flags), data } => {
+            let Attributes { set, clear } = *attributes;
+            let change = Change { set, clear, ..Change::default() };
+            mount::remount(open(root, entry)?.as_fd(), change, *flags, data.as_c_str())?;
         }
         What::Cgroup { flags, data, fallback } => {
             let target = directory(root, entry)?;
+            spare_proc(root, entry, &target)?;
             match mount_on(&target, c"cgroup", c"cgroup2", *flags, data.as_c_str()) {
                 Err(stop) if stop.is(Errno::EPERM) || stop.is(Errno::EBUSY) => {
                     let tree = mount::clone_tree(CWD, fallback.as_c_str(), false)?;
                     mount::attach(tree.as_fd(), target.as_fd())?;
-                    change_attributes(tree.as_fd(), false, attributes_of(*flags))?;
+                    change_attributes(tree.as_fd(), false, Attributes::of_flags(*flags))?;
                 }
                 other => other?,
             }
         }
         What::CgroupTree { flags, hierarchies } => {
-            add_cgroup_tree(root, entry, *flags, hierarchies)?;
+            let target = directory(root, entry)?;
+            spare_proc(root, entry, &target)?;
+            add_cgroup_tree(root, entry, &target, *flags, hierarchies)?;
         }
     }
-    if entry.recursive.is_empty() && entry.propagation.is_empty() {
+    if entry.recursive.is_empty() && entry.propagation.is_empty() && entry.label.is_none() {
         return Ok(());
     }
-    finish(open(root, entry)?.as_fd(), entry)
+    finish(open(&root.top()?, entry)?.as_fd(), entry)
 }
 
 /// Gives a new file system its source and its options.
@@ -116,14 +129,20 @@ fn open(root: &Root, entry: &Mount) -> Result<OwnedFd, Stop> {
     root.open(&entry.destination, libc::O_PATH | nofollow)
 }
 
-/// Makes a symbolic link; one that is there already has to be the same.
-fn copy_link(root: &Root, destination: &RootPath, text: &CStr) -> Result<(), Stop> {
+fn is_link(file: &OwnedFd) -> Result<bool, Stop> {
+    fs::kind(file.as_fd()).map(|kind| kind.format() == libc::S_IFLNK)
+}
+
+/// Makes a symbolic link like `link`; one that is there already has to be the same.
+fn copy_link(root: &Root, destination: &RootPath, link: &OwnedFd) -> Result<(), Stop> {
+    let mut text = [0; PATH_MAX];
+    let length = fs::read_link(link.as_fd(), c"", &mut text)?;
     let (parent, name) = root.make_parent(destination)?;
-    match fs::make_link(parent.as_fd(), name, text) {
+    match fs::make_link(parent.as_fd(), name, CStr::from_bytes_until_nul(&text).unwrap_or_default()) {
         Err(stop) if stop.is(Errno::EEXIST) => {
             let mut present = [0; PATH_MAX];
-            let length = fs::read_link(parent.as_fd(), name, &mut present).unwrap_or(0);
-            if present.get(..length) == Some(text.to_bytes()) { Ok(()) } else { Err(stop) }
+            let same = fs::read_link(parent.as_fd(), name, &mut present) == Ok(length) && present == text;
+            if same { Ok(()) } else { Err(stop) }
         }
         other => other,
     }
@@ -141,19 +160,36 @@ pub(super) fn mount_on(
     mount::mount(source, c".", fstype, flags, data)
 }
 
-/// Attaches a tree on a directory or a file, as it is one itself, which is made where it is missing.
-fn attach_at(root: &Root, entry: &Mount, tree: BorrowedFd<'_>) -> Result<(), Stop> {
-    let is_directory = fs::kind(tree)?.is_directory();
-    let target = match (is_directory, entry.nofollow) {
-        (true, _) => directory(root, entry)?,
-        (false, true) => root.make_unfollowed(&entry.destination, false)?,
-        (false, false) => root.make_file(&entry.destination)?,
+/// Where to attach a tree: a directory or a file, as it is one itself, which is made where it is missing.
+fn make_target(root: &Root, entry: &Mount, tree: BorrowedFd<'_>) -> Result<OwnedFd, Stop> {
+    if fs::kind(tree)?.is_directory() {
+        directory(root, entry)
+    } else if entry.nofollow {
+        root.make_unfollowed(&entry.destination, false)
+    } else {
+        root.make_file(&entry.destination)
+    }
+}
+
+/// Refuses a mount point inside the container's /proc that the config does not name as such, and so has not been
+/// looked at: a link of the image leads there.
+fn spare_proc(root: &Root, entry: &Mount, target: &OwnedFd) -> Result<(), Stop> {
+    if entry.is_inside_proc() || fs::filesystem(target.as_fd())? != libc::PROC_SUPER_MAGIC {
+        return Ok(());
+    }
+    let proc = match root.open_known(c"/proc", libc::O_PATH) {
+        Err(stop) if stop.is(Errno::ENOENT) => return Ok(()),
+        other => fs::kind(other?.as_fd())?.identity,
     };
-    mount::attach(tree, target.as_fd())
+    let here = fs::kind(target.as_fd())?.identity;
+    if here.0 == proc.0 && here.1 != proc.1 { Err(Stop::new(Call::Statfs, Errno::EPERM)) } else { Ok(()) }
 }
 
 /// Changes what can be changed on a mount when it is there.
 fn finish(mounted: BorrowedFd<'_>, entry: &Mount) -> Result<(), Stop> {
+    if let Some(label) = &entry.label {
+        fs::set_label(mounted, label.as_c_str())?;
+    }
     change_attributes(mounted, true, entry.recursive)?;
     for propagation in &entry.propagation {
         let deep = propagation.flags & libc::MS_REC != 0;
@@ -171,21 +207,15 @@ fn change_attributes(mounted: BorrowedFd<'_>, deep: bool, attributes: Attributes
     mount::change(mounted, deep, Change { set, clear, ..Change::default() })
 }
 
-/// Flags of mount(2) as attributes of a bind mount. These four have the same bits in both.
-fn attributes_of(flags: u64) -> Attributes {
-    let both = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    Attributes { set: flags & both, clear: 0 }
-}
-
 /// Mounts a tmpfs with a directory for each version 1 hierarchy.
 fn add_cgroup_tree(
     root: &Root,
     entry: &Mount,
+    target: &OwnedFd,
     flags: u64,
     hierarchies: &[TreeHierarchy],
 ) -> Result<(), Stop> {
-    let target = directory(root, entry)?;
-    mount_on(&target, c"tmpfs", c"tmpfs", flags & !libc::MS_RDONLY, c"mode=755")?;
+    mount_on(target, c"tmpfs", c"tmpfs", flags & !libc::MS_RDONLY, c"mode=755")?;
     for hierarchy in hierarchies {
         match &hierarchy.bind {
             Some(path) => {
@@ -198,7 +228,7 @@ fn add_cgroup_tree(
                     other => other?,
                 };
                 mount::attach(tree.as_fd(), root.make_directory(&hierarchy.destination)?.as_fd())?;
-                change_attributes(tree.as_fd(), false, attributes_of(flags))?;
+                change_attributes(tree.as_fd(), false, Attributes::of_flags(flags))?;
             }
             None => {
                 let fstype = if hierarchy.unified { c"cgroup2" } else { c"cgroup" };
@@ -212,7 +242,7 @@ fn add_cgroup_tree(
     }
     if flags & libc::MS_RDONLY != 0 {
         let tree = open(root, entry)?;
-        change_attributes(tree.as_fd(), false, attributes_of(flags))?;
+        change_attributes(tree.as_fd(), false, Attributes::of_flags(flags))?;
     }
     Ok(())
 }

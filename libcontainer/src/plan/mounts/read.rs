@@ -1,12 +1,11 @@
 //! Reads one entry of `mounts`. Pure.
 
-use nix::libc;
 use oci_spec::runtime::{Mount as SpecMount, Spec};
 
 use super::cgroup::{own_cgroup, tree};
 use super::idmap::idmap;
 use super::instance::{self, Instance};
-use super::{IdMap, Mount, What};
+use super::{IdMap, Mount, What, is_inside_proc};
 use crate::path::{KernelString, RootPath};
 use crate::plan::Choices;
 use crate::plan::cgroup::Cgroup;
@@ -14,7 +13,7 @@ use crate::plan::facts::Facts;
 use crate::plan::invalid::Findings;
 use crate::plan::namespaces::Entry;
 use crate::plan::namespaces::Namespace;
-use crate::plan::options::{Attributes, Change, Options, Reach, SourceLink, is_bind, lookup, ms};
+use crate::plan::options::{Attributes, Change, Options, Reach, SourceLink, is_bind, lookup};
 
 const SPEC: &str = "config.md#mounts";
 const SPEC_OPTIONS: &str = "config.md#linux-mount-options";
@@ -31,6 +30,20 @@ const UNLABELLED: &[&str] = &["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
 const NAMESPACED: &[&str] = &["proc", "sysfs", "mqueue"];
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
+/// The only files of procfs that may be covered: those which lxcfs and the like give a container of its own.
+/// What else is mounted there makes /proc lie to everybody who believes it.
+const COVERABLE: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
 
 /// What a mount depends on beside its own entry.
 pub(super) struct Around<'a> {
@@ -77,8 +90,19 @@ pub(super) fn mount(
         (new(&listed, idmap, destination.as_ref(), around, findings)?, Attributes::default())
     };
     warn_about_no_effect(&listed, &what, findings);
+    let label = root_label(&what, around);
     let Options { nofollow, propagation, .. } = listed.options;
-    Some(Mount { destination: destination?, nofollow, what, propagation, recursive })
+    Some(Mount { destination: destination?, nofollow, what, propagation, label, recursive })
+}
+
+/// The queues of an ipc namespace are labelled like files, one by one, and so is the directory that shows them.
+fn root_label(what: &What, around: &Around<'_>) -> Option<KernelString> {
+    match what {
+        What::Filesystem { fstype, .. } if fstype.as_str() == "mqueue" => {
+            KernelString::new(around.label?).ok()
+        }
+        _ => None,
+    }
 }
 
 fn destination(listed: &Listed<'_>, findings: &mut Findings) -> Option<RootPath> {
@@ -87,20 +111,30 @@ fn destination(listed: &Listed<'_>, findings: &mut Findings) -> Option<RootPath>
         let says = format!("{text} is relative, which is deprecated; it is taken as /{text}");
         findings.warn(at.as_str(), says, SPEC);
     }
-    findings.check(RootPath::new(text), at, SPEC)
+    let path = findings.check(RootPath::new(text), at.as_str(), SPEC)?;
+    if is_inside_proc(&path) && !listed.options.remount && !COVERABLE.contains(&path.as_str()) {
+        let says = format!(
+            "\"{path}\" cannot be mounted because it is inside /proc, where only what lxcfs provides may be \
+             covered ({}); remove the mount",
+            COVERABLE.join(", ")
+        );
+        findings.error(at, says, "");
+    }
+    Some(path)
 }
 
 fn remount(listed: &Listed<'_>, findings: &mut Findings) -> Option<(What, Attributes)> {
     let options = &listed.options;
-    let mut flags = ms(libc::MS_REMOUNT) | options.superblock;
-    let (top, tree) = (options.top, options.tree);
-    if options.bind.is_some() {
+    let (attributes, recursive) = options.attributes();
+    let superblock = if options.bind.is_some() {
         // Then it is about the one mount only; the file system keeps its options.
-        flags = ms(libc::MS_REMOUNT | libc::MS_BIND);
         refuse_file_system_options(listed, findings);
-    }
+        None
+    } else {
+        Some(options.superblock)
+    };
     let data = data(listed, None, findings)?;
-    Some((What::Remount { flags: flags | top.flags(), data }, tree.attributes()))
+    Some((What::Remount { attributes, superblock, data }, recursive))
 }
 
 fn bind(

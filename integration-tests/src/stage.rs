@@ -1,0 +1,87 @@
+//! A mount namespace to call the runtime in: sources and hierarchies can be mounted for a test, and go with it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use spec_conformance::{Profile, Runtime};
+use tempfile::TempDir;
+
+use crate::{Namespaces, ketch};
+
+/// A private mount namespace that lasts over several calls of the runtime, and a directory for what is mounted.
+#[derive(Debug)]
+pub struct Stage {
+    namespaces: Namespaces,
+    directory: TempDir,
+}
+
+impl Stage {
+    /// Makes the namespace, and runs a script of the shell in it. `$PLACE` is the directory.
+    ///
+    /// # Panics
+    /// The namespace cannot be made, or the script fails.
+    pub fn new(setup: &str) -> Stage {
+        let namespaces = Namespaces::new(&["--mount", "--propagation", "private"]);
+        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("temporary directory: {error}"));
+        let open = std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755));
+        open.unwrap_or_else(|error| panic!("{}: {error}", directory.path().display()));
+        let stage = Stage { namespaces, directory };
+        stage.shell(setup);
+        stage
+    }
+
+    /// The directory.
+    pub fn place(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A path in the directory, as configs have it.
+    ///
+    /// # Panics
+    /// It is not UTF-8.
+    pub fn path(&self, name: &str) -> String {
+        let path = self.place().join(name);
+        path.to_str().unwrap_or_else(|| panic!("{} is not UTF-8", path.display())).to_owned()
+    }
+
+    /// Runs a script of the shell in the namespace; what it printed.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn shell(&self, script: &str) -> String {
+        let mut command = Command::new("nsenter");
+        command.arg(self.option()).args(["sh", "-euc", script]).env("PLACE", self.place());
+        let output = command.output().unwrap_or_else(|error| panic!("nsenter(1): {error}"));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}\n{}: {error}", output.status);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The runtime, called in the namespace.
+    ///
+    /// # Panics
+    /// The runtime is missing.
+    pub fn runtime(&self) -> Runtime {
+        self.runtime_after("exec")
+    }
+
+    /// The runtime, called in the namespace by a shell, with these words before its command: a limit to set, say.
+    ///
+    /// # Panics
+    /// The runtime is missing.
+    pub fn runtime_after(&self, words: &str) -> Runtime {
+        let wrapper = self.place().join(format!("ketch-on-stage-{}", words.len()));
+        let (option, ketch) = (self.option(), ketch());
+        let inner = format!("{words} {} \"$@\"", ketch.display());
+        let text = format!("#!/bin/sh\nexec nsenter {option} sh -c '{inner}' sh \"$@\"\n");
+        let written = std::fs::write(&wrapper, text)
+            .and_then(|()| std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)));
+        written.unwrap_or_else(|error| panic!("{}: {error}", wrapper.display()));
+        Runtime::new(wrapper, &Profile::KETCH).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn option(&self) -> String {
+        format!("--mount={}", self.namespaces.path("mnt").display())
+    }
+}
