@@ -211,7 +211,8 @@ fn bundles(pod: &Namespaces) -> Vec<(&'static str, BundleBuilder)> {
     let id_map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     let new = |kind: &str| json!({"type": kind});
     let join = |kind: &str, file: &str| json!({"type": kind, "path": pod.path(file)});
-    let copied = json!({"destination": "/self", "source": "/proc/self", "options": ["bind", "copy-symlink"]});
+    let copied =
+        json!({"destination": "/self", "source": "/proc/mounts", "options": ["bind", "copy-symlink"]});
     let private = rich().push("/mounts", mapped_by_itself()).push("/mounts", copied);
     let offsets = json!({"monotonic": {"secs": 100, "nanosecs": 1}, "boottime": {"secs": 7}});
     let userns = rich()

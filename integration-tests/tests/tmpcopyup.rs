@@ -54,7 +54,9 @@ fn look(place: &Path) -> BTreeMap<PathBuf, String> {
 /// Of every kind of file one, with nothing as it would be by default.
 fn furnish(data: &Path) {
     let (inner, canary) = (data.join("a/b/c"), "/etc/passwd");
-    fs::create_dir_all(&inner).unwrap();
+    for directory in ["a", "a/b", "a/b/c"] {
+        fs::create_dir(data.join(directory)).unwrap();
+    }
     fs::write(inner.join("file"), "x".repeat(200_000)).unwrap();
     fs::write(data.join("empty"), "").unwrap();
     symlink(canary, data.join("absolute")).unwrap();

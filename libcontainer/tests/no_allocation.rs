@@ -176,7 +176,9 @@ fn bundle(place: &Path, config: &Value) -> Bundle {
     for applet in ["sleep", "true"] {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
-    fs::create_dir_all(root.join("copied/a/b")).unwrap();
+    for directory in ["copied", "copied/a", "copied/a/b"] {
+        fs::create_dir(root.join(directory)).unwrap();
+    }
     fs::write(root.join("copied/a/file"), "x".repeat(100_000)).unwrap();
     symlink("nowhere", root.join("copied/a/link")).unwrap();
     fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
@@ -238,7 +240,7 @@ fn rich() -> Value {
             {"destination": "/deep/down", "type": "tmpfs", "source": "tmpfs", "options": ["rro", "rprivate"]},
             {"destination": "/copied", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro", "size=8m"]},
             {"destination": "/share", "source": "/usr/share", "options": ["rbind", "ro"]},
-            {"destination": "/linked", "source": "/proc/self", "options": ["bind", "copy-symlink"]},
+            {"destination": "/linked", "source": "/proc/mounts", "options": ["bind", "copy-symlink"]},
             {"destination": "/unfollowed", "source": "/etc/hosts", "options": ["bind", "src-nofollow", "dest-nofollow"]},
             {"destination": "/etc/hosts", "source": "/etc/hosts", "options": ["bind", "nosuid"]},
         ],
