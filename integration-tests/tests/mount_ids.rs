@@ -75,7 +75,20 @@ fn m31_a_new_file_system_is_read_only_if_it_is_to_be() {
                        "uidMappings": map(0, 0, 10), "gidMappings": map(0, 0, 10)});
     let report = report(&runtime(), with(mount));
     assert_eq!(report.paths["/at"].present().unwrap().write, Err("EROFS".into()));
-    assert!(report.mount("/at").unwrap().super_options.contains(&"ro".to_owned()));
+    assert!(report.mount("/at").unwrap().has("ro"));
+}
+
+#[test]
+fn m31_a_new_tmpfs_has_the_permissions_of_the_directory_that_is_there() {
+    for (options, mode) in [(json!(["ro"]), 0o710), (json!(["mode=700"]), 0o700)] {
+        let mount = json!({"destination": "/at", "type": "tmpfs", "options": options,
+                           "uidMappings": map(0, 10, 9), "gidMappings": map(0, 10, 9)});
+        let bundle = with(mount).file("/at/file", "").build().unwrap();
+        fs::set_permissions(bundle.rootfs().join("at"), fs::Permissions::from_mode(0o710)).unwrap();
+        let report = runtime().run(&bundle).unwrap().success().unwrap().report().unwrap();
+        let top = report.paths["/at"].present().unwrap();
+        assert_eq!((top.mode & 0o7777, top.uid), (mode, 10), "{options}");
+    }
 }
 
 #[test]

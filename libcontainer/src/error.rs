@@ -174,6 +174,9 @@ fn hint(step: Step, stop: Stop) -> String {
             "the mount point is inside /proc, by a symbolic link of the image"
         }
         (Step::Mount(_), libc::ELOOP) => "the mount point must be a directory, not a symbolic link",
+        (Step::Mount(_), libc::ENOTDIR) if stop.call == Call::MoveMount => {
+            "of source and destination one is a directory, and the other is not"
+        }
         (Step::Mount(_), libc::ENODEV) => "this kernel does not know the type of file system",
         (Step::Device(_), libc::EEXIST) => "there is a file that is not this device",
         (Step::Mask(_), libc::ENODEV | libc::ENOENT) => "the container's /dev/null is not the null device",

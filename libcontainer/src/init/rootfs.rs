@@ -3,6 +3,7 @@
 mod copy_up;
 mod cover;
 mod devices;
+mod instance;
 mod mounts;
 mod sources;
 
@@ -23,7 +24,8 @@ use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::mount::{self, Change};
 use crate::sys::{Root, Stop, attributes};
 
-pub(crate) use mounts::{clone_source, fill};
+pub(crate) use instance::make;
+pub(crate) use mounts::clone_source;
 pub(crate) use sources::Sources;
 
 /// The container to build, with the descriptors it takes.

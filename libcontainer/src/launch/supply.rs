@@ -11,7 +11,7 @@ use nix::libc;
 use super::{Because, Broken, idmap};
 use crate::channel::Failure;
 use crate::fault::Fault;
-use crate::init::{clone_source, fill};
+use crate::init::{clone_source, make};
 use crate::plan::Plan;
 use crate::plan::mounts::{IdMap, Mount, What};
 use crate::plan::namespaces::Namespace;
@@ -110,10 +110,9 @@ fn open(what: &What, complaint: &mut [u8]) -> Result<OwnedFd, Stop> {
             }
             clone_source(path, *deep, *link)
         }
-        What::Detached { fstype, source, parameters, attributes, .. } => {
-            let context = Context::open(fstype.as_c_str())?;
-            let made = fill(&context, source, parameters).and_then(|()| context.mount(*attributes));
-            made.inspect_err(|_| context.complain(complaint))
+        What::Detached(new) => {
+            let context = Context::open(new.fstype.as_c_str())?;
+            make(&context, new).inspect_err(|_| context.complain(complaint))
         }
         // These are the container's process's to mount.
         What::Filesystem { .. } | What::Remount { .. } | What::Cgroup { .. } | What::CgroupTree { .. } => {
@@ -133,7 +132,7 @@ fn explain(failure: Failure, complaint: &[u8]) -> Broken {
 /// Says which file system it is that cannot map ids.
 fn advise(failure: Failure, what: &What) -> Broken {
     let fstype = match what {
-        What::Detached { fstype, .. } => Some(fstype.to_string()),
+        What::Detached(new) => Some(new.fstype.to_string()),
         What::Bind { source, .. } => crate::host::filesystem_type(source.as_str()),
         _ => None,
     };

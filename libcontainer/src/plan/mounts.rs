@@ -97,27 +97,13 @@ pub enum What {
         flags: u64,
         /// Options that are the file system's own, separated by commas.
         data: KernelString,
+        /// A directory that is there already gives its permissions to the file system, a tmpfs that is told none:
+        /// otherwise everybody could write there. As all other runtimes do.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        inherits_mode: bool,
     },
-    /// A new instance of a file system that is changed before it is attached, made by fsopen(2). With mapped ids
-    /// the runtime makes it, else the container's process.
-    #[serde(rename_all = "camelCase")]
-    Detached {
-        /// Its type, as in /proc/filesystems.
-        fstype: KernelString,
-        /// Its source; for many types a mere name.
-        source: KernelString,
-        /// Options of the file system.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        parameters: Vec<Parameter>,
-        /// `MOUNT_ATTR_` flags.
-        attributes: u64,
-        /// Its ids are mapped.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        idmap: Option<IdMap>,
-        /// It begins with a copy of the directory that it covers.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        copy_up: Option<CopyUp>,
-    },
+    /// A new instance of a file system that is changed before it is attached.
+    Detached(Detached),
     /// A part of the host's file system.
     #[serde(rename_all = "camelCase")]
     Bind {
@@ -149,8 +135,8 @@ pub enum What {
         /// Options that are the file system's own.
         data: KernelString,
     },
-    /// The container's cgroup, version 2. Without a cgroup namespace the kernel refuses a new mount, and
-    /// the container's own part of the host's is bound instead.
+    /// The container's cgroup, version 2. In a user namespace without a cgroup namespace the kernel refuses a new
+    /// mount, and the container's own part of the host's is bound instead.
     #[serde(rename_all = "camelCase")]
     Cgroup {
         /// `MS_` flags of mount(2).
@@ -175,10 +161,38 @@ impl What {
     #[must_use]
     pub fn idmap(&self) -> Option<&IdMap> {
         match self {
-            What::Bind { idmap, .. } | What::Detached { idmap, .. } => idmap.as_ref(),
+            What::Bind { idmap, .. } | What::Detached(Detached { idmap, .. }) => idmap.as_ref(),
             _ => None,
         }
     }
+}
+
+/// A new instance of a file system that is changed before it is attached, made by fsopen(2). With mapped ids the
+/// runtime makes it, else the container's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Detached {
+    /// Its type, as in /proc/filesystems.
+    pub fstype: KernelString,
+    /// Its source; for many types a mere name.
+    pub source: KernelString,
+    /// Options of the file system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Parameter>,
+    /// `MOUNT_ATTR_` flags.
+    pub attributes: u64,
+    /// Its ids are mapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idmap: Option<IdMap>,
+    /// As of [`What::Filesystem`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub inherits_mode: bool,
+    /// It begins with a copy of the directory that it covers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_up: Option<CopyUp>,
+    /// It is made read-only when that is done.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub readonly: bool,
 }
 
 /// One option of a file system, as fsconfig(2) takes it.
@@ -191,17 +205,13 @@ pub struct Parameter {
     pub value: Option<KernelString>,
 }
 
-/// How a tmpfs takes over what it covers: the content, and of the directory itself what no option gives.
+/// A tmpfs takes over what it covers: the content, and of the directory itself what no option gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CopyUp {
-    /// Its permissions.
-    pub mode: bool,
     /// Its owner.
     pub uid: bool,
     /// Its group.
     pub gid: bool,
-    /// It is made read-only when the content is there.
-    pub readonly: bool,
 }
 
 /// A version 1 hierarchy in the container's `/sys/fs/cgroup`.
@@ -248,7 +258,7 @@ impl Mount {
             What::Filesystem { data, .. } | What::Remount { data, .. } | What::Cgroup { data, .. } => {
                 data.as_str()
             }
-            What::Detached { .. } | What::Bind { .. } | What::CgroupTree { .. } => "",
+            What::Detached(_) | What::Bind { .. } | What::CgroupTree { .. } => "",
         }
     }
 
@@ -268,7 +278,7 @@ fn is_inside_proc(path: &RootPath) -> bool {
 impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
-            What::Filesystem { fstype, source, .. } | What::Detached { fstype, source, .. } => {
+            What::Filesystem { fstype, source, .. } | What::Detached(Detached { fstype, source, .. }) => {
                 write!(f, "{fstype}")?;
                 if fstype != source {
                     write!(f, " {source}")?;
@@ -391,12 +401,7 @@ fn leave_dev_writable(mounts: &mut [Mount]) -> bool {
                 readonly = *flags & MS_RDONLY != 0;
                 *flags &= !MS_RDONLY;
             }
-            What::Detached { attributes, parameters, copy_up, .. } => {
-                let copied = copy_up.as_mut().is_some_and(|copy_up| std::mem::take(&mut copy_up.readonly));
-                readonly = copied || *attributes & libc::MOUNT_ATTR_RDONLY != 0;
-                *attributes &= !libc::MOUNT_ATTR_RDONLY;
-                parameters.retain(|parameter| parameter.key.as_str() != "ro");
-            }
+            What::Detached(new) => readonly = std::mem::take(&mut new.readonly),
             _ => readonly = false,
         }
     }

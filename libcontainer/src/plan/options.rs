@@ -39,18 +39,12 @@ impl Attributes {
         *self == Attributes::default()
     }
 
-    /// What `flags` of mount(2) say, as attributes: for a bind mount in the place of a new file system.
+    /// What `flags` of mount(2) say, as attributes: for a bind mount in the place of a new file system. Without the
+    /// choice about access times, which the kernel refuses to change in a user namespace.
     #[must_use]
     pub fn of_flags(flags: u64) -> Attributes {
-        let has = |flag: libc::c_ulong| flags & ms(flag) != 0;
         let set = FLAGS.iter().filter(|(_, flag)| flags & flag != 0).fold(0, |set, (bit, _)| set | bit);
-        let atime = match () {
-            () if has(libc::MS_NOATIME) => Some(NOATIME),
-            () if has(libc::MS_STRICTATIME) => Some(STRICTATIME),
-            () if has(libc::MS_RELATIME) => Some(RELATIME),
-            () => None,
-        };
-        Changes { set, clear: 0, atime }.attributes()
+        Attributes { set, clear: 0 }
     }
 }
 

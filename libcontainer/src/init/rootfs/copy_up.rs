@@ -15,7 +15,6 @@ use crate::path::PATH_MAX;
 use crate::plan::mounts::CopyUp;
 use crate::sys::copy::{self, Status};
 use crate::sys::fs;
-use crate::sys::mount::{self, Change};
 use crate::sys::{Call, Stop};
 
 /// How deep directories may be nested; each level takes two descriptors, of which a process has mostly 1024.
@@ -47,14 +46,7 @@ pub(super) fn copy(covered: BorrowedFd<'_>, tree: BorrowedFd<'_>, copy_up: CopyU
         if copy_up.uid { uid } else { u32::MAX },
         if copy_up.gid { gid } else { u32::MAX },
     )?;
-    if copy_up.mode {
-        copy::set_mode(top.to.as_fd(), c".", status.mode())?;
-    }
-    copy_below(top, &mut room)?;
-    if copy_up.readonly {
-        mount::change(tree, false, Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() })?;
-    }
-    Ok(())
+    copy_below(top, &mut room)
 }
 
 /// Goes down into a directory as soon as it meets it: the open descriptors are the stack.

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::{copy_up, devices};
-use crate::path::{KernelString, PATH_MAX, RootPath};
-use crate::plan::mounts::{Mount, Parameter, TreeHierarchy, What};
+use super::{devices, instance};
+use crate::path::{PATH_MAX, RootPath};
+use crate::plan::mounts::{Mount, TreeHierarchy, What};
 use crate::plan::options::{Attributes, SourceLink};
 use crate::sys::fs::{self, CWD};
 use crate::sys::mount::{self, Change, Context};
@@ -18,29 +18,29 @@ use crate::sys::{Call, Root, Stop};
 pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Stop> {
     let destination = &entry.destination;
     match &entry.what {
-        What::Filesystem { fstype, source, flags, data, .. } => {
+        What::Filesystem { fstype, source, flags, data, inherits_mode } => {
+            let mut room = [0; PATH_MAX];
+            let mut data = data.as_c_str();
+            if *inherits_mode && let Some(mode) = present_mode(root, destination)? {
+                data = with_mode(data, mode, &mut room)?;
+            }
             let target = if [c"proc", c"sysfs"].contains(&fstype.as_c_str()) {
                 root.make_plain_directory(destination)?
             } else {
                 directory(root, entry)?
             };
             spare_proc(root, entry, &target)?;
-            mount_on(&target, source.as_c_str(), fstype.as_c_str(), *flags, data.as_c_str())?;
+            mount_on(&target, source.as_c_str(), fstype.as_c_str(), *flags, data)?;
         }
-        What::Detached { fstype, source: name, parameters, attributes, copy_up, .. } => {
+        What::Detached(new) => {
             let tree = match source {
                 Some(tree) => tree,
-                None => {
-                    let context = Context::open(fstype.as_c_str())?;
-                    fill(&context, name, parameters)?;
-                    context.mount(*attributes)?
-                }
+                None => instance::make(&Context::open(new.fstype.as_c_str())?, new)?,
             };
+            let present = present_mode(root, destination)?;
             let target = directory(root, entry)?;
             spare_proc(root, entry, &target)?;
-            if let Some(copy_up) = copy_up {
-                copy_up::copy(target.as_fd(), tree.as_fd(), *copy_up)?;
-            }
+            instance::furnish(tree.as_fd(), new, present, target.as_fd())?;
             mount::attach(tree.as_fd(), target.as_fd())?;
             return finish(tree.as_fd(), entry);
         }
@@ -59,7 +59,7 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
             };
             let target = make_target(root, entry, tree.as_fd())?;
             spare_proc(root, entry, &target)?;
-            mount::attach(tree.as_fd(), target.as_fd())?;
+            attach(tree.as_fd(), target.as_fd())?;
             change_attributes(tree.as_fd(), false, *attributes)?;
             // By the descriptor: looked up, a bound link would be followed.
             return finish(tree.as_fd(), entry);
@@ -94,15 +94,6 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
         return Ok(());
     }
     finish(open(&root.top()?, entry)?.as_fd(), entry)
-}
-
-/// Gives a new file system its source and its options.
-pub(crate) fn fill(context: &Context, source: &KernelString, parameters: &[Parameter]) -> Result<(), Stop> {
-    context.set(c"source", Some(source.as_c_str()))?;
-    for Parameter { key, value } in parameters {
-        context.set(key.as_c_str(), value.as_ref().map(KernelString::as_c_str))?;
-    }
-    Ok(())
 }
 
 /// A detached copy of the source of a bind mount.
@@ -148,6 +139,28 @@ fn copy_link(root: &Root, destination: &RootPath, link: &OwnedFd) -> Result<(), 
     }
 }
 
+/// The permissions of what is at the destination; none if nothing is there yet.
+fn present_mode(root: &Root, destination: &RootPath) -> Result<Option<u32>, Stop> {
+    match root.open(destination, libc::O_PATH) {
+        Ok(present) => fs::kind(present.as_fd()).map(|kind| Some(kind.mode & 0o7777)),
+        Err(stop) if stop.is(Errno::ENOENT) => Ok(None),
+        Err(stop) => Err(stop),
+    }
+}
+
+/// Options of a file system with `mode=` and these permissions after them, written into `room`.
+fn with_mode<'r>(data: &CStr, mode: u32, room: &'r mut [u8; PATH_MAX]) -> Result<&'r CStr, Stop> {
+    let octal = [9, 6, 3, 0].map(|shift| b'0' + (mode >> shift & 7) as u8);
+    let comma: &[u8] = if data.is_empty() { b"" } else { b"," };
+    let mut len = 0;
+    for part in [data.to_bytes(), comma, b"mode=", &octal, b"\0"] {
+        let place = room.get_mut(len..len + part.len()).ok_or(Stop::new(Call::Mount, Errno::E2BIG))?;
+        place.copy_from_slice(part);
+        len += part.len();
+    }
+    Ok(CStr::from_bytes_until_nul(room).unwrap_or_default())
+}
+
 /// Mounts a new file system on a directory. It is mounted on ".", so that no path is looked up again.
 pub(super) fn mount_on(
     target: &OwnedFd,
@@ -168,6 +181,19 @@ fn make_target(root: &Root, entry: &Mount, tree: BorrowedFd<'_>) -> Result<Owned
         root.make_unfollowed(&entry.destination, false)
     } else {
         root.make_file(&entry.destination)
+    }
+}
+
+/// Attaches a tree; says so if it is a directory and the mount point is none, or the other way round.
+fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Stop> {
+    match mount::attach(tree, target) {
+        Err(stop)
+            if stop.is(Errno::EINVAL)
+                && fs::kind(tree)?.is_directory() != fs::kind(target)?.is_directory() =>
+        {
+            Err(Stop::new(stop.call, Errno::ENOTDIR))
+        }
+        other => other,
     }
 }
 

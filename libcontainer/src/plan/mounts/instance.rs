@@ -3,7 +3,7 @@
 use nix::libc;
 
 use super::read::Listed;
-use super::{CopyUp, IdMap, Parameter, What};
+use super::{CopyUp, Detached, IdMap, Parameter};
 use crate::path::KernelString;
 use crate::plan::invalid::Findings;
 
@@ -19,23 +19,28 @@ pub(super) struct Instance<'a> {
     pub(super) idmap: Option<IdMap>,
     /// The options of the file system as mount(2) takes them.
     pub(super) data: &'a KernelString,
+    pub(super) inherits_mode: bool,
     pub(super) copy_up: bool,
 }
 
 /// Turns the options of the mount into parameters of fsconfig(2).
-pub(super) fn compile(instance: Instance<'_>, listed: &Listed<'_>, findings: &mut Findings) -> Option<What> {
-    let Instance { fstype, source, idmap, data, copy_up } = instance;
+pub(super) fn compile(
+    instance: Instance<'_>,
+    listed: &Listed<'_>,
+    findings: &mut Findings,
+) -> Option<Detached> {
+    let Instance { fstype, source, idmap, data, inherits_mode, copy_up } = instance;
     let (options, at) = (&listed.options, listed.at("options"));
     let mut attributes = options.merged().attributes().set;
-    let readonly = attributes & libc::MOUNT_ATTR_RDONLY != 0;
+    let mut readonly = attributes & libc::MOUNT_ATTR_RDONLY != 0;
     let own = split(data.as_str());
     let named = |name: &str| own.iter().any(|(key, _)| *key == name);
-    let copy_up =
-        copy_up.then(|| CopyUp { mode: !named("mode"), uid: !named("uid"), gid: !named("gid"), readonly });
+    let copy_up = copy_up.then(|| CopyUp { uid: !named("uid"), gid: !named("gid") });
     let mut flags: Vec<&str> = options.superblock_names().collect();
-    if copy_up.is_some() {
+    if fstype.as_str() == "tmpfs" {
+        // It is written to before.
         attributes &= !libc::MOUNT_ATTR_RDONLY;
-    } else if readonly {
+    } else if std::mem::take(&mut readonly) {
         flags.push("ro");
     }
     let mut parameters = Vec::with_capacity(flags.len() + own.len());
@@ -61,7 +66,7 @@ pub(super) fn compile(instance: Instance<'_>, listed: &Listed<'_>, findings: &mu
         );
         findings.error(listed.at("source"), says, SPEC);
     }
-    Some(What::Detached { fstype, source, parameters, attributes, idmap, copy_up })
+    Some(Detached { fstype, source, parameters, attributes, idmap, inherits_mode, copy_up, readonly })
 }
 
 /// Splits options at their commas, but for those in quotation marks, as the kernel does with a label.

@@ -5,7 +5,7 @@ use oci_spec::runtime::{Mount as SpecMount, Spec};
 use super::cgroup::{own_cgroup, tree};
 use super::idmap::idmap;
 use super::instance::{self, Instance};
-use super::{IdMap, Mount, What, is_inside_proc};
+use super::{Detached, IdMap, Mount, What, is_inside_proc};
 use crate::path::{KernelString, RootPath};
 use crate::plan::Choices;
 use crate::plan::cgroup::Cgroup;
@@ -226,17 +226,20 @@ fn new(
                 &no_idmap(fstype),
                 findings,
             );
-            let copy_up = listed.options.copy_up && fstype == "tmpfs";
+            let tmpfs = fstype == "tmpfs";
+            let has_mode = data.as_str().split(',').any(|option| option.starts_with("mode="));
+            let inherits_mode = tmpfs && !has_mode;
+            let copy_up = tmpfs && listed.options.copy_up;
             let fstype = findings.check(KernelString::path(fstype), listed.at("type"), SPEC_POSIX)?;
             // Mounted by a process of the container's, a file system has the container's ids anyway: all that a
             // runtime without the right to mount can do, and enough.
             let idmap =
                 idmap.filter(|map| map.maps.is_some() || around.facts.capabilities & CAP_SYS_ADMIN != 0);
             if idmap.is_none() && !copy_up {
-                return Some(What::Filesystem { fstype, source, flags, data });
+                return Some(What::Filesystem { fstype, source, flags, data, inherits_mode });
             }
-            let instance = Instance { fstype, source, idmap, data: &data, copy_up };
-            instance::compile(instance, listed, findings)
+            let instance = Instance { fstype, source, idmap, data: &data, inherits_mode, copy_up };
+            instance::compile(instance, listed, findings).map(What::Detached)
         }
     }
 }
@@ -308,7 +311,7 @@ fn warn_about_no_effect(listed: &Listed<'_>, what: &What, findings: &mut Finding
             );
         }
     };
-    if !matches!(what, What::Detached { copy_up: Some(_), .. }) {
+    if !matches!(what, What::Detached(Detached { copy_up: Some(_), .. })) {
         warn(|change| change == Some(Change::CopyUp), "this is no new tmpfs");
     }
     if !matches!(what, What::Bind { .. }) {

@@ -179,15 +179,20 @@ fn m30_tmpcopyup_makes_a_detached_tmpfs_and_is_without_effect_elsewhere() {
     )
     .what
     {
-        What::Detached { copy_up: Some(copy_up), attributes, parameters, idmap: None, .. } => {
-            (copy_up, attributes, parameters.len())
-        }
+        What::Detached(Detached {
+            copy_up: Some(copy_up),
+            attributes,
+            parameters,
+            inherits_mode,
+            readonly,
+            ..
+        }) => (copy_up, inherits_mode, readonly, attributes, parameters.len()),
         other => panic!("{other:?}"),
     };
-    let all = CopyUp { mode: true, uid: true, gid: true, readonly: false };
-    assert_eq!(copied(json!(["tmpcopyup", "nosuid"])), (all, 2, 0));
-    let some = CopyUp { mode: false, uid: false, gid: true, readonly: true };
-    assert_eq!(copied(json!(["ro", "tmpcopyup", "mode=755", "uid=7", "sync"])), (some, 0, 3));
+    let all = CopyUp { uid: true, gid: true };
+    assert_eq!(copied(json!(["tmpcopyup", "nosuid"])), (all, true, false, 2, 0));
+    let some = CopyUp { uid: false, gid: true };
+    assert_eq!(copied(json!(["ro", "tmpcopyup", "mode=755", "uid=7", "sync"])), (some, false, true, 0, 3));
     for options in [json!(["bind", "tmpcopyup"]), json!(["remount", "tmpcopyup"])] {
         assert_eq!(warnings(json!({"destination": "/d", "source": "/x", "options": options})), ["options/1"]);
     }
@@ -222,7 +227,10 @@ fn m31_m33_m34_mappings_of_its_own_map_a_mount_with_or_without_the_option() {
     for (fstype, kernel_can) in [("tmpfs", true), ("proc", false), ("mqueue", false), ("cgroup2", false)] {
         let what = json!({"destination": "/d", "type": fstype, "uidMappings": ids, "gidMappings": ids});
         if kernel_can {
-            assert!(matches!(mount(what).what, What::Detached { idmap: Some(_), copy_up: None, .. }));
+            assert!(matches!(
+                mount(what).what,
+                What::Detached(Detached { idmap: Some(_), copy_up: None, .. })
+            ));
         } else {
             assert_eq!(wrong(what), ["/mounts/0"], "{fstype}");
         }
@@ -341,12 +349,6 @@ fn m44_a_mount_onto_the_root_is_legal() {
 
 #[test]
 fn a_read_only_dev_is_made_so_at_the_end() {
-    let detached = |rootfs: &Rootfs| match &rootfs.mounts[0].what {
-        What::Detached { attributes, parameters, copy_up, .. } => {
-            (*attributes, parameters.is_empty(), copy_up.is_some_and(|copy_up| copy_up.readonly))
-        }
-        other => panic!("{other:?}"),
-    };
     let ids = json!([{"containerID": 0, "hostID": 5, "size": 1}]);
     for extra in [
         json!({"options": ["ro", "tmpcopyup"]}),
@@ -356,7 +358,10 @@ fn a_read_only_dev_is_made_so_at_the_end() {
         mount.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
         let (rootfs, _) = compiled(json!({"mounts": [mount]}), &FACTS, NEW_CGROUP).unwrap();
         assert!(rootfs.readonly_dev);
-        assert_eq!(detached(&rootfs), (0, true, false));
+        assert!(matches!(
+            rootfs.mounts[0].what,
+            What::Detached(Detached { attributes: 0, readonly: false, .. })
+        ));
     }
     for (options, readonly) in [(json!(["ro"]), true), (json!(["rro"]), true), (json!(["nosuid"]), false)] {
         let part = json!({"mounts": [{"destination": "/dev/.", "type": "tmpfs", "options": options}]});
