@@ -4,6 +4,7 @@
 //! `cargo build -p ketch -p spec-conformance && cargo test -p integration-tests`.
 
 mod host;
+mod look;
 mod namespaces;
 mod rootless;
 mod stage;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use spec_conformance::{Profile, Runtime};
 
 pub use host::HostState;
+pub use look::{at, bind, facts, looking, mounted};
 pub use namespaces::Namespaces;
 pub use rootless::Rootless;
 pub use stage::Stage;

@@ -100,7 +100,7 @@ fn ended(process: &Pidfd) -> Exit {
 }
 
 #[test]
-fn p01_p02_the_console_socket_gets_the_master_of_a_terminal_that_works_and_has_its_size() {
+fn d06_p01_p02_the_console_socket_gets_the_master_of_a_terminal_that_works_and_has_its_size() {
     let runtime = runtime();
     let socket = ConsoleSocket::new();
     let script = "tty; stty size; read line; echo got:$line; exec probe report --stat /dev/console";

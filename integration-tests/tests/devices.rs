@@ -6,11 +6,11 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use integration_tests::Stage;
+use integration_tests::{Stage, facts, looking};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
-use spec_conformance::report::{Content, Kind, PathFacts};
-use spec_conformance::{Bundle, BundleBuilder, Exit, Report};
+use spec_conformance::report::{Content, Kind};
+use spec_conformance::{Bundle, BundleBuilder, Exit};
 
 /// Path, major and minor number of what every container has.
 const DEFAULT: [(&str, u64, u64); 6] = [
@@ -31,18 +31,11 @@ const LINKS: [(&str, &str); 6] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
-/// A bundle whose program looks at these paths.
-fn looking<'a>(paths: impl IntoIterator<Item = &'a str>) -> BundleBuilder {
-    Bundle::new()
-        .args(["/bin/probe", "report"].into_iter().chain(paths.into_iter().flat_map(|path| ["--stat", path])))
-}
+/// Makes something at a path.
+type Make<'a> = &'a dyn Fn(&Path);
 
 fn listing(bundle: BundleBuilder, devices: &[Value]) -> BundleBuilder {
     bundle.set("/linux/devices", json!(devices))
-}
-
-fn facts<'r>(report: &'r Report, path: &str) -> &'r PathFacts {
-    report.paths[path].present().unwrap_or_else(|| panic!("{path}: {:?}", report.paths[path]))
 }
 
 /// The default mounts without those on or below /dev.
@@ -72,7 +65,8 @@ fn d01_d02_d03_every_type_is_made_anywhere_with_its_mode_and_owner() {
         json!({"path": "/link/behind", "type": "c", "major": 1, "minor": 3}),
     ];
     let paths = devices.iter().map(|device| device["path"].as_str().unwrap()).chain(["/real/behind"]);
-    let bundle = listing(looking(paths.clone()), &devices).file("/given/by/file", "").file("/real/file", "");
+    let paths: Vec<&str> = paths.collect();
+    let bundle = listing(looking(&paths), &devices).file("/given/by/file", "").file("/real/file", "");
     let bundle = bundle.build().unwrap();
     // What is made in a directory with the set-group-id bit would get its group.
     chown(bundle.rootfs().join("given/by"), Some(0), Some(77)).unwrap();
@@ -101,7 +95,7 @@ fn d04_what_is_there_already_and_matches_stays_as_it_is() {
         json!({"path": "/opt/block", "type": "b", "major": 7, "minor": 250}),
         json!({"path": "/opt/fifo", "type": "p"}),
     ];
-    let bundle = listing(looking(["/opt/null", "/opt/block", "/opt/fifo"]), &devices).file("/opt/file", "");
+    let bundle = listing(looking(&["/opt/null", "/opt/block", "/opt/fifo"]), &devices).file("/opt/file", "");
     let bundle = bundle.build().unwrap();
     let place = bundle.rootfs().join("opt");
     make_node(&place.join("null"), SFlag::S_IFCHR, 1, 3);
@@ -128,7 +122,7 @@ fn d05_e20_what_is_there_already_and_is_something_else_is_an_error() {
     let character = json!({"path": "/opt/node", "type": "c", "major": 1, "minor": 3});
     let fifo = json!({"path": "/opt/node", "type": "p"});
     let null = |path: &Path| make_node(path, SFlag::S_IFCHR, 1, 3);
-    let cases: [(&str, &Value, &dyn Fn(&Path)); 9] = [
+    let cases: [(&str, &Value, Make<'_>); 9] = [
         ("another type", &character, &|path| make_node(path, SFlag::S_IFBLK, 1, 3)),
         ("another number", &character, &|path| make_node(path, SFlag::S_IFCHR, 1, 5)),
         ("a file", &character, &|path| fs::write(path, "").unwrap()),
@@ -143,7 +137,8 @@ fn d05_e20_what_is_there_already_and_is_something_else_is_an_error() {
         }),
     ];
     for (what, device, make) in cases {
-        let bundle = listing(Bundle::new(), &[device.clone()]).file("/opt/file", "").build().unwrap();
+        let bundle =
+            listing(Bundle::new(), std::slice::from_ref(device)).file("/opt/file", "").build().unwrap();
         make(&bundle.rootfs().join("opt/node"));
         let finished = runtime.run(&bundle).unwrap();
         assert_eq!(finished.exit, Exit::Code(1), "{what}: {finished:?}");
@@ -164,8 +159,8 @@ fn d06_n16_default_devices_and_links_are_everybodys_and_no_console_without_a_ter
     let stage = Stage::new(":");
     let paths: Vec<&str> =
         DEFAULT.iter().map(|device| device.0).chain(LINKS.iter().map(|link| link.0)).collect();
-    let with_console = paths.iter().copied().chain(["/dev/console", "/dev/fd/0"]);
-    for bundle in [looking(with_console.clone()), without_dev(looking(with_console))] {
+    let with_console = [paths.as_slice(), &["/dev/console", "/dev/fd/0"]].concat();
+    for bundle in [looking(&with_console), without_dev(looking(&with_console))] {
         let report = stage.runtime_after("umask 077; exec").observe(&bundle.build().unwrap()).unwrap();
         for (path, major, minor) in DEFAULT {
             let seen = facts(&report, path);
@@ -184,7 +179,7 @@ fn d06_n16_default_devices_and_links_are_everybodys_and_no_console_without_a_ter
 fn n16_files_in_the_places_of_links_stay_and_only_ptmx_is_replaced() {
     let stage = Stage::new(":");
     let paths = ["/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/ptmx"];
-    let bundle = without_dev(looking(paths)).file("/dev/fd", "a file").build().unwrap();
+    let bundle = without_dev(looking(&paths)).file("/dev/fd", "a file").build().unwrap();
     let dev = bundle.rootfs().join("dev");
     symlink("elsewhere", dev.join("stdin")).unwrap();
     fs::create_dir(dev.join("stdout")).unwrap();
@@ -217,7 +212,7 @@ fn d06_a_default_device_may_be_listed_with_a_mode_of_its_own() {
     let device =
         json!({"path": "/dev/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o440, "gid": 8});
     let report =
-        stage.runtime().observe(&listing(looking(["/dev/zero"]), &[device]).build().unwrap()).unwrap();
+        stage.runtime().observe(&listing(looking(&["/dev/zero"]), &[device]).build().unwrap()).unwrap();
     assert_eq!((facts(&report, "/dev/zero").mode, facts(&report, "/dev/zero").gid), (0o440, 8));
 }
 
@@ -251,7 +246,7 @@ fn d02_a_bound_dev_is_left_alone_and_devices_elsewhere_are_made() {
         json!({"path": "/opt/fuse", "type": "c", "major": 10, "minor": 229}),
     ];
     let dev = json!({"destination": "/dev", "source": stage.path("dev"), "options": ["bind"]});
-    let bundle = listing(without_dev(looking(["/dev", "/opt/fuse"])), &devices).push("/mounts", dev);
+    let bundle = listing(without_dev(looking(&["/dev", "/opt/fuse"])), &devices).push("/mounts", dev);
     let report = stage.runtime().observe(&bundle.build().unwrap()).unwrap();
     assert_eq!(facts(&report, "/dev").content, Ok(Content::Names(vec!["null".to_owned()])));
     assert_eq!(facts(&report, "/opt/fuse").device, Some((10, 229)));

@@ -119,7 +119,7 @@ fn x11_a_dev_that_is_a_link_is_not_followed_out_of_the_root() {
 }
 
 #[test]
-fn x03_a_proc_or_sys_that_is_a_link_is_refused_by_name() {
+fn m40_x03_a_proc_or_sys_that_is_a_link_is_refused_by_name() {
     let trap = Trap::new();
     for name in ["proc", "sys"] {
         for target in
@@ -276,7 +276,7 @@ fn open_init(runtime: &Runtime, id: &str) -> String {
 }
 
 #[test]
-fn x04_mount_points_behind_links_land_inside_the_root() {
+fn m06_x04_mount_points_behind_links_land_inside_the_root() {
     let trap = Trap::new();
     let mounted = |link: &dyn Fn(&Bundle), destination: &str| {
         let tmpfs =

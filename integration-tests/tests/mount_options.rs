@@ -1,11 +1,10 @@
 //! Every option of a mount, set and cleared, on new file systems, binds and trees: what the kernel shows of it.
 //! Spec: config.md#linux-mount-options.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use integration_tests::{Stage, runtime};
+use integration_tests::{Stage, at, bind, mounted, runtime};
 use serde_json::{Value, json};
 use spec_conformance::report::Mount;
-use spec_conformance::{Bundle, BundleBuilder, Exit, Report};
+use spec_conformance::{Bundle, Exit};
 
 /// Setting name, clearing name; mountinfo shows the first one. The r-forms have an `r` before.
 const FLAGS: &[(&str, &str)] = &[
@@ -42,20 +41,8 @@ const TREES: &str = "
         mount -o remount,bind,strictatime $mount
     done";
 
-fn mounted(bundle: BundleBuilder, mounts: impl IntoIterator<Item = Value>) -> BundleBuilder {
-    mounts.into_iter().fold(bundle, |bundle, mount| bundle.push("/mounts", mount))
-}
-
-fn bind(source: &str, destination: &str, options: &[&str]) -> Value {
-    json!({"destination": destination, "source": source, "options": options})
-}
-
 fn tmpfs(destination: &str, options: &[&str]) -> Value {
     json!({"destination": destination, "type": "tmpfs", "source": "new", "options": options})
-}
-
-fn at<'r>(report: &'r Report, point: &str) -> &'r Mount {
-    report.mount(point).unwrap_or_else(|| panic!("nothing is mounted on {point}: {:#?}", report.mounts))
 }
 
 /// The flags of a mount that are options.

@@ -5,37 +5,15 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use integration_tests::{Stage, runtime};
+use integration_tests::{Stage, at, bind, facts, looking, mounted, runtime};
 use serde_json::{Value, json};
-use spec_conformance::report::{Content, Kind, Mount, PathFacts};
+use spec_conformance::report::{Content, Kind};
 use spec_conformance::{Bundle, BundleBuilder, Exit, Report};
-
-fn mounted(bundle: BundleBuilder, mounts: impl IntoIterator<Item = Value>) -> BundleBuilder {
-    mounts.into_iter().fold(bundle, |bundle, mount| bundle.push("/mounts", mount))
-}
 
 /// These mounts first, and then the default ones.
 fn mounted_first(bundle: BundleBuilder, mounts: impl IntoIterator<Item = Value>) -> BundleBuilder {
     let defaults = spec_conformance::bundle::default_config()["mounts"].as_array().unwrap().clone();
     mounted(bundle.set("/mounts", json!([])), mounts.into_iter().chain(defaults))
-}
-
-fn bind(source: &str, destination: &str, options: &[&str]) -> Value {
-    json!({"destination": destination, "source": source, "options": options})
-}
-
-/// A bundle whose program looks at these paths.
-fn looking(paths: &[&str]) -> BundleBuilder {
-    Bundle::new()
-        .args(["/bin/probe", "report"].into_iter().chain(paths.iter().flat_map(|path| ["--stat", path])))
-}
-
-fn at<'r>(report: &'r Report, point: &str) -> &'r Mount {
-    report.mount(point).unwrap_or_else(|| panic!("nothing is mounted on {point}: {:#?}", report.mounts))
-}
-
-fn facts<'r>(report: &'r Report, path: &str) -> &'r PathFacts {
-    report.paths[path].present().unwrap_or_else(|| panic!("{path}: {:?}", report.paths[path]))
 }
 
 fn text(report: &Report, path: &str) -> String {
@@ -336,8 +314,10 @@ fn r_mnt_8_e12_a_source_that_is_missing_late_in_a_long_list_is_named() {
         .set("/linux/uidMappings", maps.clone())
         .set("/linux/gidMappings", maps);
     let runtime = stage.runtime();
-    let finished = runtime.run(&bundle.build().unwrap()).unwrap();
+    let (id, bundle) = (runtime.fresh_id(), bundle.build().unwrap());
+    let finished = runtime.call(["run", "--bundle", bundle.path().to_str().unwrap(), &id]).unwrap();
     assert_eq!(finished.exit, Exit::Code(1));
+    assert_eq!(runtime.leftovers(&id), Vec::<std::path::PathBuf>::new());
     let wanted = format!("mounts[106]: bind {} on /many/99: open_tree: no such file", stage.path("missing"));
     assert!(finished.stderr.contains(&wanted), "{finished:?}");
 }

@@ -1,24 +1,13 @@
 //! The root, and paths that are masked or read-only: whatever there is at the path.
 //! Spec: config.md#root, config-linux.md#masked-paths, config-linux.md#readonly-paths.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use integration_tests::{Stage, runtime};
+use integration_tests::{Stage, facts, looking, runtime};
 use serde_json::{Value, json};
 use spec_conformance::report::{Content, Kind, PathFacts};
-use spec_conformance::{Bundle, BundleBuilder, Exit, Report};
-
-/// A bundle whose program looks at these paths.
-fn looking(paths: &[&str]) -> BundleBuilder {
-    Bundle::new()
-        .args(["/bin/probe", "report"].into_iter().chain(paths.iter().flat_map(|path| ["--stat", path])))
-}
-
-fn facts<'r>(report: &'r Report, path: &str) -> &'r PathFacts {
-    report.paths[path].present().unwrap_or_else(|| panic!("{path}: {:?}", report.paths[path]))
-}
+use spec_conformance::{Bundle, BundleBuilder, Exit};
 
 fn is_masked(facts: &PathFacts) -> bool {
     match facts.kind {

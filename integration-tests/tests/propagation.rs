@@ -3,7 +3,7 @@
 //! config-linux.md#rootfs-mount-propagation.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use integration_tests::Stage;
+use integration_tests::{Stage, bind, mounted};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, BundleBuilder, Container, Report};
 
@@ -26,11 +26,7 @@ fn waiting(mounts: Vec<Value>) -> BundleBuilder {
         .with_busybox()
         .args(["/bin/probe", "wait"])
         .set("/process/capabilities", json!({"bounding": caps, "permitted": caps, "effective": caps}));
-    mounts.into_iter().fold(bundle, |bundle, mount| bundle.push("/mounts", mount))
-}
-
-fn bind(source: &str, destination: &str, options: &[&str]) -> Value {
-    json!({"destination": destination, "source": source, "options": options})
+    mounted(bundle, mounts)
 }
 
 fn start(container: &mut Container<'_>) {

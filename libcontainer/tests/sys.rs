@@ -172,7 +172,7 @@ fn a_parent_is_looked_up_and_its_last_name_is_not() {
 }
 
 #[test]
-fn x03_a_plain_directory_is_one_without_any_link_before_it() {
+fn m40_x03_a_plain_directory_is_one_without_any_link_before_it() {
     let (place, root) = prison();
     let inside = place.path().join("root");
     make_directories(&inside, &["a"]);
