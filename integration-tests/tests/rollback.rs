@@ -228,7 +228,9 @@ fn bundles(pod: &Namespaces, agent: &Path) -> Vec<(&'static str, BundleBuilder)>
     let id_map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     let new = |kind: &str| json!({"type": kind});
     let join = |kind: &str, file: &str| json!({"type": kind, "path": pod.path(file)});
-    let private = rich().push("/mounts", mapped_by_itself()).set(
+    let copied =
+        json!({"destination": "/self", "source": "/proc/mounts", "options": ["bind", "copy-symlink"]});
+    let private = rich().push("/mounts", mapped_by_itself()).push("/mounts", copied).set(
         "/linux/intelRdt",
         json!({"l3CacheSchema": "L3:0=f", "schemata": ["MB:0=20"], "enableMonitoring": true}),
     );
@@ -237,7 +239,8 @@ fn bundles(pod: &Namespaces, agent: &Path) -> Vec<(&'static str, BundleBuilder)>
         .push("/linux/namespaces", new("user"))
         .set("/linux/uidMappings", id_map.clone())
         .set("/linux/gidMappings", id_map)
-        .push("/mounts", idmapped());
+        .push("/mounts", idmapped())
+        .push("/mounts", json!({"destination": "/mine", "type": "tmpfs", "options": ["idmap", "tmpcopyup"]}));
     let mapped_time =
         userns.clone().push("/linux/namespaces", new("time")).set("/linux/timeOffsets", offsets.clone());
     let time = rich()

@@ -92,6 +92,7 @@ impl Error {
                 format!("{what}: {}; it printed: {output}", failure.stop)
             }
             Because::Found(reason) => format!("{what}: {reason}"),
+            Because::Hint(text) => format!("{what}: {}\nhint: {text}", failure.stop),
             _ => format!("{what}: {}{}", failure.stop, hint(failure.step, failure.stop)),
         };
         Error { kind, message }
@@ -151,6 +152,9 @@ fn is_hook(step: Step) -> bool {
     )
 }
 
+/// How files are made by `tmpcopyup`.
+const COPYING: &[Call] = &[Call::Open, Call::Write, Call::Mkdir, Call::Mknod, Call::Symlink, Call::Setxattr];
+
 /// What to do about it, where that is known.
 fn hint(step: Step, stop: Stop) -> String {
     let text = match (step, stop.errno) {
@@ -177,7 +181,18 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::RdtMonitor, libc::EEXIST) => "a group of this name is there already; remove it",
         (Step::RdtJoin, libc::ENOENT) => "the group is gone",
         (Step::Join(_), libc::EINVAL) => "the file is not a namespace of this type",
-        (Step::MapMount(_), libc::EINVAL) => "the file system or this kernel cannot map ids of a mount",
+        (Step::Mount(_), libc::EEXIST) if stop.call == Call::Symlink => {
+            "something else than this link is at the destination; remove it or copy-symlink"
+        }
+        (Step::Mount(_), libc::ENOSPC) if COPYING.contains(&stop.call) => {
+            "what tmpcopyup copies does not fit in; give it a larger size= or nr_inodes=, or remove tmpcopyup"
+        }
+        (Step::Mount(_), libc::ENAMETOOLONG) if stop.call == Call::Getdents => {
+            "directories are nested deeper than 128, which is all that tmpcopyup copies; remove it"
+        }
+        (Step::Mount(_), libc::EOVERFLOW) if COPYING.contains(&stop.call) => {
+            "the container's root is not among the ids of the mount, so tmpcopyup cannot make files in it"
+        }
         (Step::Mount(_), libc::ENOSYS) if stop.call == Call::MountSetattr => {
             "options for the mounts below, such as rro, need Linux 5.12"
         }

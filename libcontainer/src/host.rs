@@ -1,13 +1,14 @@
 //! Looks at the host: facts for compile, and who a process is. Runs in the runtime's process.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use caps::CapSet;
 use nix::libc;
 
+use crate::path::KernelString;
 use crate::plan::facts::{CgroupFacts, CgroupVersion, Facts, HierarchyFacts};
 use crate::sys::fs as sys_fs;
 
@@ -147,6 +148,19 @@ pub(crate) fn cgroups_of(pid: i32) -> Vec<(CgroupVersion, PathBuf)> {
     found.map(|h| (h.version, PathBuf::from(format!("{}{}", h.mount, h.own.trim_end_matches('/'))))).collect()
 }
 
+/// The type of the file system that `path` is on, such as `nfs4`.
+#[must_use]
+pub(crate) fn filesystem_type(path: &str) -> Option<String> {
+    let path = KernelString::path(path).ok()?;
+    let file = sys_fs::open(sys_fs::CWD, path.as_c_str(), libc::O_PATH, 0).ok()?;
+    let description = read(format!("/proc/self/fdinfo/{}", file.as_raw_fd()));
+    let id = description.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim();
+    // proc(5), /proc/PID/mountinfo: the id of the mount comes first, the type after the dash.
+    let mounts = read("/proc/self/mountinfo");
+    let mount = mounts.lines().find(|line| line.split(' ').next() == Some(id))?;
+    mount.split_once(" - ")?.1.split(' ').next().map(str::to_owned)
+}
+
 /// Why no more namespaces can be made, if a limit that is reached or a switch that is off can be found.
 #[must_use]
 pub(crate) fn namespace_hint() -> Option<String> {
@@ -170,6 +184,12 @@ mod tests {
     #[test]
     fn huge_pages_are_named_as_the_kernel_names_them() {
         assert_eq!([64, 2048, 1 << 20].map(size_name), ["64KB", "2MB", "1GB"]);
+    }
+
+    #[test]
+    fn m31_the_file_system_of_a_path_has_a_name() {
+        assert_eq!(filesystem_type("/proc/self/status").as_deref(), Some("proc"));
+        assert_eq!(filesystem_type("/proc/nothing"), None);
     }
 
     #[test]

@@ -197,6 +197,11 @@ fn bundle(place: &Path, config: &Value) -> Bundle {
     }
     fs::write(root.join("bin/script"), "#!/absent/sh\n").unwrap();
     fs::set_permissions(root.join("bin/script"), fs::Permissions::from_mode(0o755)).unwrap();
+    for directory in ["copied", "copied/a", "copied/a/b"] {
+        fs::create_dir(root.join(directory)).unwrap();
+    }
+    fs::write(root.join("copied/a/file"), "x".repeat(100_000)).unwrap();
+    symlink("nowhere", root.join("copied/a/link")).unwrap();
     fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
     if config["linux"].get("uidMappings").is_some() {
         for path in ["", "bin", "etc", "proc", "sys", "dev"] {
@@ -265,7 +270,10 @@ fn rich() -> Value {
             {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]},
             {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]},
             {"destination": "/deep/down", "type": "tmpfs", "source": "tmpfs", "options": ["rro", "rprivate"]},
+            {"destination": "/copied", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro", "size=8m"]},
             {"destination": "/share", "source": "/usr/share", "options": ["rbind", "ro"]},
+            {"destination": "/linked", "source": "/proc/mounts", "options": ["bind", "copy-symlink"]},
+            {"destination": "/unfollowed", "source": "/etc/hosts", "options": ["bind", "src-nofollow", "dest-nofollow"]},
             {"destination": "/etc/hosts", "source": "/etc/hosts", "options": ["bind", "nosuid"]},
         ],
         "linux": {

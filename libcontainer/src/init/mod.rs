@@ -22,7 +22,7 @@ use crate::sys::{Stop, attributes, process as sys_process, signal};
 
 pub(crate) use enter::{Cpus, Entering, Target};
 pub(crate) use process::{Filter, Program};
-pub(crate) use rootfs::{Build, Sources};
+pub(crate) use rootfs::{Build, Sources, clone_source, make};
 
 /// All that the container's process has and does, made ready by the runtime.
 #[derive(Debug)]

@@ -1,7 +1,9 @@
 //! Builds the container's root file system and changes into it. Runs in the container's process.
 
+mod copy_up;
 mod cover;
 mod devices;
+mod instance;
 mod mounts;
 mod sources;
 
@@ -21,6 +23,9 @@ use crate::plan::step::Step;
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::mount::{self, Change};
 use crate::sys::{Root, Stop, attributes};
+
+pub(crate) use instance::make;
+pub(crate) use mounts::clone_source;
 pub(crate) use sources::Sources;
 
 /// The container to build, with the descriptors it takes.

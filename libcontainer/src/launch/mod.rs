@@ -75,6 +75,8 @@ pub(crate) enum Because {
     Program { path: String, interpreter: String },
     /// What is the matter, in better words than the errno's.
     Found(String),
+    /// What to do about it.
+    Hint(String),
     /// The container's memory limit was hit: the limit and the most that was used.
     OutOfMemory(String, String),
 }
@@ -192,7 +194,7 @@ fn prepare<'a>(
     tasks: Vec<KernelString>,
     channel: Channel,
     streams: &Streams,
-) -> Result<(Orders<'a>, Supply<'a>), Failure> {
+) -> Result<(Orders<'a>, Supply<'a>), Broken> {
     let fault = settings.fault;
     let proc = Proc::open().at(Step::Channel)?;
     let joins = open_namespaces(&plan.entry, fault)?;

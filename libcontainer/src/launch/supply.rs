@@ -1,4 +1,5 @@
-//! Opens the sources of mounts that the container's process may lack the rights for. Runs in the runtime's process.
+//! Makes ready what the container's process may lack the rights for: sources of bind mounts, mounts with mapped
+//! ids, links to copy. Runs in the runtime's process.
 //!
 //! Not all of them at once: a config may have more mounts than a process may have descriptors. The first batch
 //! is open when the process is cloned; it asks for the others when it has attached those.
@@ -7,15 +8,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
 
-use super::idmap;
+use super::{Because, Broken, idmap};
 use crate::channel::Failure;
 use crate::fault::Fault;
+use crate::init::{clone_source, make};
 use crate::plan::Plan;
 use crate::plan::mounts::{IdMap, Mount, What};
 use crate::plan::namespaces::Namespace;
+use crate::plan::options::SourceLink;
 use crate::plan::step::Step;
-use crate::sys::fs::CWD;
-use crate::sys::mount::{self, Change};
+use crate::sys::fs::{self, CWD};
+use crate::sys::mount::{self, Change, Context};
 use crate::sys::socket::DESCRIPTORS_MAX;
 use crate::sys::{Call, Stop};
 
@@ -41,7 +44,7 @@ impl<'a> Supply<'a> {
     }
 
     /// Opens the sources of the next mounts that need it, in their order. None if there are no more.
-    pub(super) fn batch(&mut self) -> Result<Vec<OwnedFd>, Failure> {
+    pub(super) fn batch(&mut self) -> Result<Vec<OwnedFd>, Broken> {
         let plan = self.plan;
         let mut batch = Vec::new();
         for (mount, i) in plan.rootfs.mounts.iter().zip(0_u16..).skip(self.next) {
@@ -56,19 +59,17 @@ impl<'a> Supply<'a> {
         Ok(batch)
     }
 
-    fn open(&mut self, mount: &Mount, i: u16) -> Result<OwnedFd, Failure> {
+    fn open(&mut self, mount: &Mount, i: u16) -> Result<OwnedFd, Broken> {
         let fault = self.fault;
-        let What::Bind { source, deep, idmap, .. } = &mount.what else {
-            return Err(Failure {
-                step: Step::OpenSource(i),
-                stop: Stop { call: Call::Open, errno: libc::EINVAL },
-            });
-        };
-        let tree = fault.attempt(Step::OpenSource(i), || mount::clone_tree(CWD, source.as_c_str(), *deep))?;
-        if let Some(map) = idmap {
-            fault.attempt(Step::MapMount(i), || self.map(tree.as_fd(), map))?;
+        // What the kernel has to say about a new file system that it refuses.
+        let mut complaint = [0; 256];
+        let opened = fault.attempt(Step::OpenSource(i), || open(&mount.what, &mut complaint));
+        let source = opened.map_err(|failure| explain(failure, &complaint))?;
+        if let Some(map) = mount.what.idmap() {
+            let mapped = fault.attempt(Step::MapMount(i), || self.map(source.as_fd(), map));
+            mapped.map_err(|failure| advise(failure, &mount.what))?;
         }
-        Ok(tree)
+        Ok(source)
     }
 
     fn map(&mut self, tree: BorrowedFd<'_>, map: &IdMap) -> Result<(), Stop> {
@@ -93,4 +94,63 @@ impl<'a> Supply<'a> {
         let ids: &OwnedFd = self.ids.insert(ids);
         Ok(ids.as_fd())
     }
+}
+
+/// Opens the source of a bind mount, or makes a new file system. Of a link to be copied the link itself; where it
+/// turns out to be none, and the container's process binds, that is told by what is open.
+fn open(what: &What, complaint: &mut [u8]) -> Result<OwnedFd, Stop> {
+    match what {
+        What::Bind { source, deep, link, by_runtime, .. } => {
+            let path = source.as_c_str();
+            if *link == SourceLink::Copied {
+                let found = fs::open(CWD, path, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+                if !by_runtime || fs::kind(found.as_fd())?.format() == libc::S_IFLNK {
+                    return Ok(found);
+                }
+            }
+            clone_source(path, *deep, *link)
+        }
+        What::Detached(new) => {
+            let context = Context::open(new.fstype.as_c_str())?;
+            make(&context, new).inspect_err(|_| context.complain(complaint))
+        }
+        // These are the container's process's to mount.
+        What::Filesystem { .. } | What::Remount { .. } | What::Cgroup { .. } | What::CgroupTree { .. } => {
+            Err(Stop { call: Call::Open, errno: libc::EINVAL })
+        }
+    }
+}
+
+/// Hands on what the kernel says, which begins with a letter for how bad it is.
+fn explain(failure: Failure, complaint: &[u8]) -> Broken {
+    let text = String::from_utf8_lossy(complaint);
+    let text = text.trim_end_matches(['\0', '\n']);
+    let text = text.strip_prefix("e ").unwrap_or(text);
+    if text.is_empty() { failure.into() } else { Broken { failure, because: Because::Hint(text.to_owned()) } }
+}
+
+/// Says which file system it is that cannot map ids.
+fn advise(failure: Failure, what: &What) -> Broken {
+    let fstype = match what {
+        What::Detached(new) => Some(new.fstype.to_string()),
+        What::Bind { source, .. } => crate::host::filesystem_type(source.as_str()),
+        _ => None,
+    };
+    let Some(fstype) = fstype.filter(|_| failure.stop.call == Call::MountSetattr) else {
+        return failure.into();
+    };
+    let below = if what.idmap().is_some_and(|map| map.deep) { ", or what is mounted below it," } else { "" };
+    let hint = match failure.stop.errno {
+        libc::EINVAL => format!(
+            "this kernel has no id-mapped mounts of {fstype}{below} or its ids are mapped as asked already; \
+             give the files the owners that the container needs (chown), and remove idmap and the mappings"
+        ),
+        libc::EPERM => format!(
+            "mapping the ids of {fstype}{below} takes CAP_SYS_ADMIN in the user namespace that mounted it, and it \
+             must not be mapped yet; run the runtime as root, or remove idmap and the mappings"
+        ),
+        libc::ENOSYS => "id-mapped mounts need Linux 5.12; remove idmap and the mappings".to_owned(),
+        _ => return failure.into(),
+    };
+    Broken { failure, because: Because::Hint(hint) }
 }

@@ -76,12 +76,8 @@ pub fn ranges(mappings: &[LinuxIdMapping], at: &str, findings: &mut Findings) ->
         let range =
             IdRange { inside: mapping.container_id(), outside: mapping.host_id(), count: mapping.size() };
         let at = format!("{at}/{i}");
-        if range.count == 0 {
-            findings.error(format!("{at}/size"), "must not be 0", SPEC);
-        } else if range.inside.checked_add(range.count - 1).is_none()
-            || range.outside.checked_add(range.count - 1).is_none()
-        {
-            findings.error(format!("{at}/size"), "the mapping goes past the last id, 4294967295", SPEC);
+        if let Err(says) = range.check() {
+            findings.error(format!("{at}/size"), says, SPEC);
         } else if let Some(other) = ranges.iter().position(|r| r.overlaps(range)) {
             findings.error(at, format!("overlaps mapping {other}"), SPEC);
         }
@@ -95,7 +91,24 @@ pub fn ranges(mappings: &[LinuxIdMapping], at: &str, findings: &mut Findings) ->
 }
 
 impl IdRange {
-    fn overlaps(self, other: IdRange) -> bool {
+    /// Whether there are as many ids.
+    ///
+    /// # Errors
+    /// What is wrong with its size.
+    pub fn check(self) -> Result<(), &'static str> {
+        let last = |first: u32| first.checked_add(self.count.saturating_sub(1));
+        if self.count == 0 {
+            Err("must not be 0")
+        } else if last(self.inside).is_none() || last(self.outside).is_none() {
+            Err("the mapping goes past the last id, 4294967295")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether an id is in both, on either side.
+    #[must_use]
+    pub fn overlaps(self, other: IdRange) -> bool {
         let meet = |a: u32, b: u32| {
             let (a, b) = (u64::from(a), u64::from(b));
             a < b + u64::from(other.count) && b < a + u64::from(self.count)

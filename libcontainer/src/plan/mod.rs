@@ -38,7 +38,7 @@ use facts::Facts;
 use hooks::Hooks;
 use ids::Ids;
 use invalid::{Finding, Findings, Invalid};
-use mounts::{Rootfs, What};
+use mounts::Rootfs;
 use namespaces::Entry;
 use process::{Kernel, Process};
 use rdt::Rdt;
@@ -183,10 +183,8 @@ impl Plan {
         each(Step::Rlimit, self.process.as_ref().map_or(0, |p| p.rlimits.len()));
         each(Step::StartContainer, hooks.start_container.len());
         for (mount, i) in rootfs.mounts.iter().zip(0..) {
-            if let What::Bind { by_runtime, idmap, .. } = &mount.what {
-                steps.extend(by_runtime.then_some(Step::OpenSource(i)));
-                steps.extend(idmap.as_ref().map(|_| Step::MapMount(i)));
-            }
+            steps.extend(mount.is_opened_by_runtime().then_some(Step::OpenSource(i)));
+            steps.extend(mount.what.idmap().map(|_| Step::MapMount(i)));
         }
         let process = self.process.as_ref();
         let has = |want: fn(&Process) -> bool| process.is_some_and(want);

@@ -1,6 +1,8 @@
 //! The root file system: mounts in listed order, masks, read-only paths. Pure.
 
 mod cgroup;
+mod idmap;
+mod instance;
 mod read;
 
 use std::collections::HashSet;
@@ -17,7 +19,7 @@ use super::facts::Facts;
 use super::ids::IdMaps;
 use super::invalid::Findings;
 use super::namespaces::Entry;
-use super::options::{self, Attributes, Propagation, ms};
+use super::options::{self, Attributes, Propagation, SourceLink, ms};
 use crate::path::{KernelString, RootPath, Unusable};
 
 const MS_RDONLY: u64 = ms(libc::MS_RDONLY);
@@ -63,6 +65,9 @@ pub struct Rootfs {
 pub struct Mount {
     /// Where, inside the container.
     pub destination: RootPath,
+    /// A symbolic link at the destination is mounted on, not followed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub nofollow: bool,
     /// What.
     #[serde(flatten)]
     pub what: What,
@@ -97,6 +102,8 @@ pub enum What {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         inherits_mode: bool,
     },
+    /// A new instance of a file system that is changed before it is attached.
+    Detached(Detached),
     /// A part of the host's file system.
     #[serde(rename_all = "camelCase")]
     Bind {
@@ -107,6 +114,9 @@ pub enum What {
         /// Attributes to change.
         #[serde(skip_serializing_if = "Attributes::is_empty")]
         attributes: Attributes,
+        /// What becomes of a source that is a symbolic link.
+        #[serde(skip_serializing_if = "SourceLink::is_followed")]
+        link: SourceLink,
         /// The runtime's process opens it, because the container's may lack the rights.
         by_runtime: bool,
         /// Its ids are mapped.
@@ -146,6 +156,64 @@ pub enum What {
     },
 }
 
+impl What {
+    /// How its ids are mapped, if they are.
+    #[must_use]
+    pub fn idmap(&self) -> Option<&IdMap> {
+        match self {
+            What::Bind { idmap, .. } | What::Detached(Detached { idmap, .. }) => idmap.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// A new instance of a file system that is changed before it is attached, made by fsopen(2). With mapped ids the
+/// runtime makes it, else the container's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Detached {
+    /// Its type, as in /proc/filesystems.
+    pub fstype: KernelString,
+    /// Its source; for many types a mere name.
+    pub source: KernelString,
+    /// Options of the file system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Parameter>,
+    /// `MOUNT_ATTR_` flags.
+    pub attributes: u64,
+    /// Its ids are mapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idmap: Option<IdMap>,
+    /// As of [`What::Filesystem`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub inherits_mode: bool,
+    /// It begins with a copy of the directory that it covers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_up: Option<CopyUp>,
+    /// It is made read-only when that is done.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub readonly: bool,
+}
+
+/// One option of a file system, as fsconfig(2) takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Parameter {
+    /// Its name.
+    pub key: KernelString,
+    /// Its value; a flag has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<KernelString>,
+}
+
+/// A tmpfs takes over what it covers: the content, and of the directory itself what no option gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CopyUp {
+    /// Its owner.
+    pub uid: bool,
+    /// Its group.
+    pub gid: bool,
+}
+
 /// A version 1 hierarchy in the container's `/sys/fs/cgroup`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -177,7 +245,10 @@ impl Mount {
     /// Its source is a descriptor that the runtime's process hands over.
     #[must_use]
     pub fn is_opened_by_runtime(&self) -> bool {
-        matches!(&self.what, What::Bind { by_runtime: true, .. })
+        match &self.what {
+            What::Bind { by_runtime, link, .. } => *by_runtime || *link == SourceLink::Copied,
+            what => what.idmap().is_some(),
+        }
     }
 
     /// Options that the file system is given as they are.
@@ -187,7 +258,7 @@ impl Mount {
             What::Filesystem { data, .. } | What::Remount { data, .. } | What::Cgroup { data, .. } => {
                 data.as_str()
             }
-            What::Bind { .. } | What::CgroupTree { .. } => "",
+            What::Detached(_) | What::Bind { .. } | What::CgroupTree { .. } => "",
         }
     }
 
@@ -207,8 +278,12 @@ fn is_inside_proc(path: &RootPath) -> bool {
 impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
-            What::Filesystem { fstype, source, .. } if fstype == source => write!(f, "{fstype}")?,
-            What::Filesystem { fstype, source, .. } => write!(f, "{fstype} {source}")?,
+            What::Filesystem { fstype, source, .. } | What::Detached(Detached { fstype, source, .. }) => {
+                write!(f, "{fstype}")?;
+                if fstype != source {
+                    write!(f, " {source}")?;
+                }
+            }
             What::Bind { source, .. } => write!(f, "bind {source}")?,
             What::Remount { .. } => f.write_str("remount")?,
             What::Cgroup { .. } | What::CgroupTree { .. } => f.write_str("cgroup")?,
@@ -234,7 +309,7 @@ pub fn compile(
     let label = mount_label(spec, facts, findings);
     let list = spec.mounts().as_deref().unwrap_or_default();
     fits(list.len(), "/mounts", findings);
-    let around = read::Around { choices, facts, entry, cgroup, label };
+    let around = read::Around { spec, choices, facts, entry, cgroup, label };
     let mut mounts: Vec<Mount> = list
         .iter()
         .enumerate()
@@ -326,6 +401,7 @@ fn leave_dev_writable(mounts: &mut [Mount]) -> bool {
                 readonly = *flags & MS_RDONLY != 0;
                 *flags &= !MS_RDONLY;
             }
+            What::Detached(new) => readonly = std::mem::take(&mut new.readonly),
             _ => readonly = false,
         }
     }

@@ -5,7 +5,8 @@ use oci_spec::runtime::Mount as SpecMount;
 use serde::Serialize;
 
 use Change::{
-    Bind, Choose, Clear, ClearSuper, CopyUp, MapIds, Nothing, Propagate, Remount, Set, SetSuper, Unchoose,
+    Bind, Choose, Clear, ClearSuper, CopyUp, Link, MapIds, Nothing, OnLink, Propagate, Remount, Set,
+    SetSuper, Unchoose,
 };
 use Reach::{Top, Tree};
 use libc::{
@@ -70,10 +71,35 @@ pub enum Change {
     Bind(Reach),
     /// Changes what is mounted already.
     Remount,
-    /// Maps the ids.
+    /// Maps the ids, by a text after `=` if there is one.
     MapIds(Reach),
     /// Copies what is at the destination into the new tmpfs.
     CopyUp,
+    /// Decides what becomes of a source that is a symbolic link.
+    Link(SourceLink),
+    /// Mounts on a symbolic link at the destination, not on what it leads to.
+    OnLink,
+}
+
+/// What becomes of a bind mount's source that is a symbolic link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SourceLink {
+    /// What it leads to is bound.
+    #[default]
+    Followed,
+    /// It is bound itself.
+    Bound,
+    /// A link with the same text is made at the destination, and nothing is mounted.
+    Copied,
+}
+
+impl SourceLink {
+    /// It is treated as every other path.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        *self == SourceLink::Followed
+    }
 }
 
 /// How far a change goes.
@@ -86,11 +112,18 @@ pub enum Reach {
 }
 
 /// Every option that is not the file system's own, sorted. Spec: config.md#linux-mount-options.
+///
+/// Not in the specification, but crun's, which podman writes: `copy-symlink`, `src-nofollow`, `dest-nofollow`, and
+/// `rsync`, `rasync`, `rdirsync`, `rmand`, `rnomand`. The kernel has no mount attribute for these five, which a tree
+/// could be given: what they name are flags of a file system. So they are the same as without the `r`: a new file
+/// system has nothing below it, and a bind mount takes neither.
 pub const OPTIONS: &[(&str, Change)] = &[
     ("async", ClearSuper(ms(libc::MS_SYNCHRONOUS))),
     ("atime", Unchoose(Top, NOATIME)),
     ("bind", Bind(Top)),
+    ("copy-symlink", Link(SourceLink::Copied)),
     ("defaults", Nothing),
+    ("dest-nofollow", OnLink),
     ("dev", Clear(Top, NODEV)),
     ("diratime", Clear(Top, NODIRATIME)),
     ("dirsync", SetSuper(ms(libc::MS_DIRSYNC))),
@@ -112,18 +145,22 @@ pub const OPTIONS: &[(&str, Change)] = &[
     ("nosuid", Set(Top, NOSUID)),
     ("nosymfollow", Set(Top, NOSYMFOLLOW)),
     ("private", Propagate(ms(libc::MS_PRIVATE))),
+    ("rasync", ClearSuper(ms(libc::MS_SYNCHRONOUS))),
     ("ratime", Unchoose(Tree, NOATIME)),
     ("rbind", Bind(Tree)),
     ("rdev", Clear(Tree, NODEV)),
     ("rdiratime", Clear(Tree, NODIRATIME)),
+    ("rdirsync", SetSuper(ms(libc::MS_DIRSYNC))),
     ("relatime", Choose(Top, RELATIME)),
     ("remount", Remount),
     ("rexec", Clear(Tree, NOEXEC)),
     ("ridmap", MapIds(Tree)),
+    ("rmand", SetSuper(ms(libc::MS_MANDLOCK))),
     ("rnoatime", Choose(Tree, NOATIME)),
     ("rnodev", Set(Tree, NODEV)),
     ("rnodiratime", Set(Tree, NODIRATIME)),
     ("rnoexec", Set(Tree, NOEXEC)),
+    ("rnomand", ClearSuper(ms(libc::MS_MANDLOCK))),
     ("rnorelatime", Unchoose(Tree, RELATIME)),
     ("rnostrictatime", Unchoose(Tree, STRICTATIME)),
     ("rnosuid", Set(Tree, NOSUID)),
@@ -138,11 +175,13 @@ pub const OPTIONS: &[(&str, Change)] = &[
     ("rstrictatime", Choose(Tree, STRICTATIME)),
     ("rsuid", Clear(Tree, NOSUID)),
     ("rsymfollow", Clear(Tree, NOSYMFOLLOW)),
+    ("rsync", SetSuper(ms(libc::MS_SYNCHRONOUS))),
     ("runbindable", Propagate(ms(libc::MS_UNBINDABLE | libc::MS_REC))),
     ("rw", Clear(Top, RDONLY)),
     ("shared", Propagate(ms(libc::MS_SHARED))),
     ("silent", SetSuper(ms(libc::MS_SILENT))),
     ("slave", Propagate(ms(libc::MS_SLAVE))),
+    ("src-nofollow", Link(SourceLink::Bound)),
     ("strictatime", Choose(Top, STRICTATIME)),
     ("suid", Clear(Top, NOSUID)),
     ("symfollow", Clear(Top, NOSYMFOLLOW)),
@@ -174,18 +213,23 @@ pub(super) fn is_bind(mount: &SpecMount) -> bool {
     !options.remount && (options.bind.is_some() || mount.typ().as_deref() == Some("bind"))
 }
 
-/// The names of all options that are applied, sorted, for `features`.
+/// The names of all options, sorted, for `features`.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
-    let applied = OPTIONS.iter().filter(|(_, change)| !matches!(change, Change::CopyUp));
-    applied.map(|(name, _)| *name).collect()
+    OPTIONS.iter().map(|(name, _)| *name).collect()
 }
 
 /// What the option `name` changes; `None` if it is left to the file system.
 #[must_use]
 pub fn lookup(name: &str) -> Option<Change> {
+    let name = mappings(name).map_or(name, |(option, _)| option);
     let i = OPTIONS.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
     OPTIONS.get(i).map(|(_, change)| *change)
+}
+
+/// The parts of an option such as `idmap=uids=0-1000-1;gids=0-1000-1`.
+fn mappings(name: &str) -> Option<(&str, &str)> {
+    name.split_once('=').filter(|(option, _)| ["idmap", "ridmap"].contains(option))
 }
 
 /// The propagation that `name` stands for, by itself or in a list of options.
@@ -214,8 +258,14 @@ pub struct Options<'a> {
     pub propagation: Vec<Propagation>,
     /// The ids are mapped.
     pub idmap: Option<Reach>,
+    /// The maps that the option itself gives, and its place in the list.
+    pub mappings: Option<(usize, &'a str)>,
     /// A tmpfs begins with a copy of the destination.
     pub copy_up: bool,
+    /// What becomes of a source that is a symbolic link.
+    pub link: SourceLink,
+    /// A symbolic link at the destination is not followed.
+    pub nofollow: bool,
     /// Options of the file system, in listed order.
     pub data: Vec<&'a str>,
 }
@@ -233,10 +283,13 @@ impl<'a> Options<'a> {
     pub fn read(list: impl IntoIterator<Item = &'a str>) -> Options<'a> {
         let mut options = Options::default();
         // Podman writes empty options.
-        for name in list.into_iter().filter(|name| !name.is_empty()) {
+        for (i, name) in list.into_iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             match lookup(name) {
                 Some(change) => options.apply(change),
                 None => options.data.push(name),
+            }
+            if let Some((_, text)) = mappings(name) {
+                options.mappings = Some((i, text));
             }
         }
         options
@@ -262,6 +315,8 @@ impl<'a> Options<'a> {
             Remount => self.remount = true,
             MapIds(reach) => self.idmap = Some(reach),
             CopyUp => self.copy_up = true,
+            Link(link) => self.link = link,
+            OnLink => self.nofollow = true,
         }
     }
 
@@ -284,6 +339,19 @@ impl<'a> Options<'a> {
     #[must_use]
     pub fn flags(&self) -> u64 {
         self.merged().flags() | self.superblock
+    }
+
+    /// The flags of the file system by name, as fsconfig(2) takes them. It knows neither `silent`, which keeps the
+    /// kernel's log short, nor `iversion`, which file systems decide by themselves.
+    pub fn superblock_names(&self) -> impl Iterator<Item = &'static str> {
+        const NAMES: &[(u64, &str)] = &[
+            (ms(libc::MS_SYNCHRONOUS), "sync"),
+            (ms(libc::MS_DIRSYNC), "dirsync"),
+            (ms(libc::MS_MANDLOCK), "mand"),
+            (ms(libc::MS_LAZYTIME), "lazytime"),
+        ];
+        let flags = self.superblock;
+        NAMES.iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| *name)
     }
 
     /// Attributes of the top mount and of the whole tree. They never disagree, so their order does not matter.

@@ -1,7 +1,7 @@
 //! Mounts, by descriptor. See mount(2), open_tree(2), move_mount(2), mount_setattr(2).
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -14,7 +14,19 @@ use super::{Call, Stop, check, check_int, own_descriptor};
 /// # Errors
 /// Those of open_tree(2).
 pub fn clone_tree(at: BorrowedFd<'_>, path: &CStr, deep: bool) -> Result<OwnedFd, Stop> {
-    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH.cast_unsigned();
+    open_tree(at, path, deep, libc::AT_EMPTY_PATH)
+}
+
+/// As [`clone_tree`], but of a symbolic link itself if `path` is one.
+///
+/// # Errors
+/// Those of open_tree(2).
+pub fn clone_unfollowed(at: BorrowedFd<'_>, path: &CStr, deep: bool) -> Result<OwnedFd, Stop> {
+    open_tree(at, path, deep, libc::AT_SYMLINK_NOFOLLOW)
+}
+
+fn open_tree(at: BorrowedFd<'_>, path: &CStr, deep: bool, flags: i32) -> Result<OwnedFd, Stop> {
+    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | flags.cast_unsigned();
     if deep {
         flags |= libc::AT_RECURSIVE.cast_unsigned();
     }
@@ -24,6 +36,65 @@ pub fn clone_tree(at: BorrowedFd<'_>, path: &CStr, deep: bool) -> Result<OwnedFd
     })?;
     // SAFETY: the descriptor is new and nobody else owns it.
     Ok(unsafe { super::own(fd) })
+}
+
+/// A file system that is being configured. See fsopen(2).
+#[derive(Debug)]
+pub struct Context {
+    fd: OwnedFd,
+}
+
+impl Context {
+    /// Begins a new instance of a type of file system.
+    ///
+    /// # Errors
+    /// Those of fsopen(2).
+    pub fn open(fstype: &CStr) -> Result<Context, Stop> {
+        const CLOEXEC: libc::c_uint = 1;
+        // SAFETY: `fstype` is NUL-terminated.
+        let fd = check(Call::Fsopen, unsafe { libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), CLOEXEC) })?;
+        // SAFETY: the descriptor is new and nobody else owns it.
+        Ok(Context { fd: unsafe { super::own(fd) } })
+    }
+
+    /// Sets one option; without a value it is a flag.
+    ///
+    /// # Errors
+    /// Those of fsconfig(2).
+    pub fn set(&self, key: &CStr, value: Option<&CStr>) -> Result<(), Stop> {
+        const SET_FLAG: libc::c_uint = 0;
+        const SET_STRING: libc::c_uint = 1;
+        let command = if value.is_some() { SET_STRING } else { SET_FLAG };
+        let value = value.map_or(ptr::null(), CStr::as_ptr);
+        let fd = self.fd.as_raw_fd();
+        // SAFETY: `key` and `value` are NUL-terminated; a flag has no value.
+        let ret = unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, key.as_ptr(), value, 0) };
+        check(Call::Fsconfig, ret).map(drop)
+    }
+
+    /// Makes the file system, and a detached mount of it with these `MOUNT_ATTR_` flags.
+    ///
+    /// # Errors
+    /// Those of fsconfig(2) and fsmount(2).
+    pub fn mount(&self, attributes: u64) -> Result<OwnedFd, Stop> {
+        const CREATE: libc::c_uint = 6;
+        const CLOEXEC: libc::c_uint = 1;
+        let (fd, none) = (self.fd.as_raw_fd(), ptr::null::<libc::c_char>());
+        // SAFETY: this command takes neither key nor value.
+        check(Call::Fsconfig, unsafe { libc::syscall(libc::SYS_fsconfig, fd, CREATE, none, none, 0) })?;
+        // SAFETY: takes a live descriptor and integers.
+        let tree = check(Call::Fsmount, unsafe {
+            libc::syscall(libc::SYS_fsmount, fd, CLOEXEC, attributes as libc::c_uint)
+        })?;
+        // SAFETY: the descriptor is new and nobody else owns it.
+        Ok(unsafe { super::own(tree) })
+    }
+
+    /// Writes what the kernel has to say about a failure into `buffer`, as far as it fits.
+    pub fn complain(&self, buffer: &mut [u8]) {
+        // Without a word there is ENODATA.
+        let _silence = super::fs::read(self.fd.as_fd(), buffer);
+    }
 }
 
 /// Attaches the detached mount `tree` on top of the file that `target` is open for.

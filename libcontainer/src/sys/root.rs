@@ -120,6 +120,30 @@ impl Root {
         Ok((directory, name))
     }
 
+    /// As [`Root::make_directory`] or [`Root::make_file`], but where `path` ends in a symbolic link, that is opened.
+    ///
+    /// # Errors
+    /// As those; ELOOP for a link where a directory is wanted.
+    pub fn make_unfollowed(&self, path: &RootPath, directory: bool) -> Result<OwnedFd, Stop> {
+        let leaf = if directory { Leaf::Directory } else { Leaf::File };
+        if path.is_root() {
+            return self.make(path, leaf);
+        }
+        let (parent, name) = self.make_parent(path)?;
+        let open = || fs::open(parent.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0);
+        let target = match open() {
+            Err(stop) if stop.is(Errno::ENOENT) => {
+                make_leaf(parent.as_fd(), name, leaf)?;
+                open()?
+            }
+            other => other?,
+        };
+        if directory && fs::kind(target.as_fd())?.format() == libc::S_IFLNK {
+            return Err(Stop::new(Call::Openat2, Errno::ELOOP));
+        }
+        Ok(target)
+    }
+
     /// Opens or makes the empty file `path`, which the runtime itself chose.
     ///
     /// # Errors

@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::devices;
+use super::{devices, instance};
 use crate::path::{PATH_MAX, RootPath};
 use crate::plan::mounts::{Mount, TreeHierarchy, What};
-use crate::plan::options::Attributes;
+use crate::plan::options::{Attributes, SourceLink};
 use crate::sys::fs::{self, CWD};
-use crate::sys::mount::{self, Change};
+use crate::sys::mount::{self, Change, Context};
 use crate::sys::{Call, Root, Stop};
 
 /// Does one entry of `mounts`.
@@ -27,32 +27,53 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
             let target = if [c"proc", c"sysfs"].contains(&fstype.as_c_str()) {
                 root.make_plain_directory(destination)?
             } else {
-                root.make_directory(destination)?
+                directory(root, entry)?
             };
             spare_proc(root, entry, &target)?;
             mount_on(&target, source.as_c_str(), fstype.as_c_str(), *flags, data)?;
         }
-        What::Bind { source: path, deep, attributes, .. } => {
+        What::Detached(new) => {
             let tree = match source {
                 Some(tree) => tree,
-                None => mount::clone_tree(CWD, path.as_c_str(), *deep)?,
+                None => instance::make(&Context::open(new.fstype.as_c_str())?, new)?,
             };
-            let target = make_target(root, destination, tree.as_fd())?;
+            let present = present_mode(root, destination)?;
+            let target = directory(root, entry)?;
+            spare_proc(root, entry, &target)?;
+            instance::furnish(tree.as_fd(), new, present, target.as_fd())?;
+            mount::attach(tree.as_fd(), target.as_fd())?;
+            return finish(tree.as_fd(), entry);
+        }
+        What::Bind { source: path, deep, attributes, link, by_runtime, .. } => {
+            let opened = match source {
+                Some(file) if *link == SourceLink::Copied && is_link(&file)? => {
+                    return copy_link(root, destination, &file);
+                }
+                // Only looked at: it is no link.
+                Some(_) if !by_runtime => None,
+                other => other,
+            };
+            let tree = match opened {
+                Some(tree) => tree,
+                None => clone_source(path.as_c_str(), *deep, *link)?,
+            };
+            let target = make_target(root, entry, tree.as_fd())?;
             spare_proc(root, entry, &target)?;
             attach(tree.as_fd(), target.as_fd())?;
             change_attributes(tree.as_fd(), false, *attributes)?;
+            // By the descriptor: looked up, a bound link would be followed.
             return finish(tree.as_fd(), entry);
         }
         What::Remount { attributes, superblock: None, .. } => {
-            change_attributes(root.open(destination, libc::O_PATH)?.as_fd(), false, *attributes)?;
+            change_attributes(open(root, entry)?.as_fd(), false, *attributes)?;
         }
         What::Remount { attributes, superblock: Some(flags), data } => {
             let Attributes { set, clear } = *attributes;
             let change = Change { set, clear, ..Change::default() };
-            mount::remount(root.open(destination, libc::O_PATH)?.as_fd(), change, *flags, data.as_c_str())?;
+            mount::remount(open(root, entry)?.as_fd(), change, *flags, data.as_c_str())?;
         }
         What::Cgroup { flags, data, fallback } => {
-            let target = root.make_directory(destination)?;
+            let target = directory(root, entry)?;
             spare_proc(root, entry, &target)?;
             match mount_on(&target, c"cgroup", c"cgroup2", *flags, data.as_c_str()) {
                 Err(stop) if stop.is(Errno::EPERM) || stop.is(Errno::EBUSY) => {
@@ -64,14 +85,58 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
             }
         }
         What::CgroupTree { flags, hierarchies } => {
-            spare_proc(root, entry, &root.make_directory(destination)?)?;
-            add_cgroup_tree(root, destination, *flags, hierarchies)?;
+            let target = directory(root, entry)?;
+            spare_proc(root, entry, &target)?;
+            add_cgroup_tree(root, entry, &target, *flags, hierarchies)?;
         }
     }
     if entry.recursive.is_empty() && entry.propagation.is_empty() && entry.label.is_none() {
         return Ok(());
     }
-    finish(root.top()?.open(destination, libc::O_PATH)?.as_fd(), entry)
+    finish(open(&root.top()?, entry)?.as_fd(), entry)
+}
+
+/// A detached copy of the source of a bind mount.
+pub(crate) fn clone_source(path: &CStr, deep: bool, link: SourceLink) -> Result<OwnedFd, Stop> {
+    match link {
+        SourceLink::Bound => mount::clone_unfollowed(CWD, path, deep),
+        // A link to be copied has been by now; this is something else.
+        SourceLink::Followed | SourceLink::Copied => mount::clone_tree(CWD, path, deep),
+    }
+}
+
+/// The directory to mount on, made where it is missing.
+fn directory(root: &Root, entry: &Mount) -> Result<OwnedFd, Stop> {
+    if entry.nofollow {
+        root.make_unfollowed(&entry.destination, true)
+    } else {
+        root.make_directory(&entry.destination)
+    }
+}
+
+/// What is mounted at the destination.
+fn open(root: &Root, entry: &Mount) -> Result<OwnedFd, Stop> {
+    let nofollow = if entry.nofollow { libc::O_NOFOLLOW } else { 0 };
+    root.open(&entry.destination, libc::O_PATH | nofollow)
+}
+
+fn is_link(file: &OwnedFd) -> Result<bool, Stop> {
+    fs::kind(file.as_fd()).map(|kind| kind.format() == libc::S_IFLNK)
+}
+
+/// Makes a symbolic link like `link`; one that is there already has to be the same.
+fn copy_link(root: &Root, destination: &RootPath, link: &OwnedFd) -> Result<(), Stop> {
+    let mut text = [0; PATH_MAX];
+    let length = fs::read_link(link.as_fd(), c"", &mut text)?;
+    let (parent, name) = root.make_parent(destination)?;
+    match fs::make_link(parent.as_fd(), name, CStr::from_bytes_until_nul(&text).unwrap_or_default()) {
+        Err(stop) if stop.is(Errno::EEXIST) => {
+            let mut present = [0; PATH_MAX];
+            let same = fs::read_link(parent.as_fd(), name, &mut present) == Ok(length) && present == text;
+            if same { Ok(()) } else { Err(stop) }
+        }
+        other => other,
+    }
 }
 
 /// The permissions of what is at the destination; none if nothing is there yet.
@@ -109,11 +174,13 @@ pub(super) fn mount_on(
 }
 
 /// Where to attach a tree: a directory or a file, as it is one itself, which is made where it is missing.
-fn make_target(root: &Root, destination: &RootPath, tree: BorrowedFd<'_>) -> Result<OwnedFd, Stop> {
+fn make_target(root: &Root, entry: &Mount, tree: BorrowedFd<'_>) -> Result<OwnedFd, Stop> {
     if fs::kind(tree)?.is_directory() {
-        root.make_directory(destination)
+        directory(root, entry)
+    } else if entry.nofollow {
+        root.make_unfollowed(&entry.destination, false)
     } else {
-        root.make_file(destination)
+        root.make_file(&entry.destination)
     }
 }
 
@@ -169,12 +236,12 @@ fn change_attributes(mounted: BorrowedFd<'_>, deep: bool, attributes: Attributes
 /// Mounts a tmpfs with a directory for each version 1 hierarchy.
 fn add_cgroup_tree(
     root: &Root,
-    destination: &RootPath,
+    entry: &Mount,
+    target: &OwnedFd,
     flags: u64,
     hierarchies: &[TreeHierarchy],
 ) -> Result<(), Stop> {
-    let target = root.make_directory(destination)?;
-    mount_on(&target, c"tmpfs", c"tmpfs", flags & !libc::MS_RDONLY, c"mode=755")?;
+    mount_on(target, c"tmpfs", c"tmpfs", flags & !libc::MS_RDONLY, c"mode=755")?;
     for hierarchy in hierarchies {
         match &hierarchy.bind {
             Some(path) => {
@@ -186,8 +253,7 @@ fn add_cgroup_tree(
                     }
                     other => other?,
                 };
-                let target = make_target(root, &hierarchy.destination, tree.as_fd())?;
-                mount::attach(tree.as_fd(), target.as_fd())?;
+                mount::attach(tree.as_fd(), root.make_directory(&hierarchy.destination)?.as_fd())?;
                 change_attributes(tree.as_fd(), false, Attributes::of_flags(flags))?;
             }
             None => {
@@ -201,7 +267,7 @@ fn add_cgroup_tree(
         }
     }
     if flags & libc::MS_RDONLY != 0 {
-        let tree = root.open(destination, libc::O_PATH)?;
+        let tree = open(root, entry)?;
         change_attributes(tree.as_fd(), false, Attributes::of_flags(flags))?;
     }
     Ok(())

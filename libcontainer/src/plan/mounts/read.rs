@@ -1,18 +1,19 @@
 //! Reads one entry of `mounts`. Pure.
 
-use oci_spec::runtime::Mount as SpecMount;
+use oci_spec::runtime::{Mount as SpecMount, Spec};
 
 use super::cgroup::{own_cgroup, tree};
-use super::{IdMap, Mount, What, is_inside_proc};
+use super::idmap::idmap;
+use super::instance::{self, Instance};
+use super::{Detached, IdMap, Mount, What, is_inside_proc};
 use crate::path::{KernelString, RootPath};
 use crate::plan::Choices;
 use crate::plan::cgroup::Cgroup;
 use crate::plan::facts::Facts;
-use crate::plan::ids::{self, IdMaps};
 use crate::plan::invalid::Findings;
 use crate::plan::namespaces::Entry;
 use crate::plan::namespaces::Namespace;
-use crate::plan::options::{Attributes, Change, Options, Reach, is_bind, lookup};
+use crate::plan::options::{Attributes, Change, Options, Reach, SourceLink, is_bind, lookup};
 
 const SPEC: &str = "config.md#mounts";
 const SPEC_OPTIONS: &str = "config.md#linux-mount-options";
@@ -25,6 +26,10 @@ const DATA_MAX: usize = 4095;
 /// would fail.
 const UNLABELLED: &[&str] = &["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
 
+/// File systems that show the namespaces of whoever mounts them, and whose ids no kernel maps.
+const NAMESPACED: &[&str] = &["proc", "sysfs", "mqueue"];
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
 /// The only files of procfs that may be covered: those which lxcfs and the like give a container of its own.
 /// What else is mounted there makes /proc lie to everybody who believes it.
 const COVERABLE: &[&str] = &[
@@ -42,6 +47,7 @@ const COVERABLE: &[&str] = &[
 
 /// What a mount depends on beside its own entry.
 pub(super) struct Around<'a> {
+    pub(super) spec: &'a Spec,
     pub(super) choices: &'a Choices,
     pub(super) facts: &'a Facts,
     pub(super) entry: &'a Entry,
@@ -50,10 +56,10 @@ pub(super) struct Around<'a> {
 }
 
 /// One entry while it is read: what it says, and where it stands in the document.
-struct Listed<'a> {
-    mount: &'a SpecMount,
+pub(super) struct Listed<'a> {
+    pub(super) mount: &'a SpecMount,
     names: &'a [String],
-    options: Options<'a>,
+    pub(super) options: Options<'a>,
     at: &'a str,
 }
 
@@ -74,16 +80,19 @@ pub(super) fn mount(
     let destination = destination(&listed, findings);
     let idmap = idmap(&listed, around, findings);
     let (what, recursive) = if listed.options.remount {
-        refuse_idmap(&listed, idmap.is_some(), "a remount", findings);
+        let why =
+            "a remount cannot map ids: what is mounted keeps those that it has; map them where it is mounted";
+        refuse_idmap(&listed, idmap.is_some(), why, findings);
         remount(&listed, findings)?
     } else if is_bind(mount) {
         bind(&listed, idmap, around, findings)?
     } else {
         (new(&listed, idmap, destination.as_ref(), around, findings)?, Attributes::default())
     };
-    warn_about_copy_up(&listed, &what, findings);
+    warn_about_no_effect(&listed, &what, findings);
     let label = root_label(&what, around);
-    Some(Mount { destination: destination?, what, propagation: listed.options.propagation, label, recursive })
+    let Options { nofollow, propagation, .. } = listed.options;
+    Some(Mount { destination: destination?, nofollow, what, propagation, label, recursive })
 }
 
 /// The queues of an ipc namespace are labelled like files, one by one, and so is the directory that shows them.
@@ -159,7 +168,9 @@ fn bind(
     };
     // An id-mapped mount, and a source that only the host's root can reach, are beyond the container's process.
     let by_runtime = idmap.is_some() || around.entry.changes_user() && around.facts.privileged;
-    Some((What::Bind { source, deep, attributes, by_runtime, idmap }, recursive))
+    let link = listed.options.link;
+    refuse_two_links(listed, findings);
+    Some((What::Bind { source, deep, attributes, link, by_runtime, idmap }, recursive))
 }
 
 fn new(
@@ -179,7 +190,7 @@ fn new(
     let unified = around.facts.cgroup.unified() && !around.facts.cgroup.hierarchies.is_empty();
     match fstype {
         "cgroup" | "cgroup2" if unified => {
-            refuse_idmap(listed, idmap.is_some(), "a cgroup mount", findings);
+            refuse_idmap(listed, idmap.is_some(), &no_idmap(fstype), findings);
             let data = data(listed, None, findings)?;
             let fallback = findings.check(
                 KernelString::path(&own_cgroup(around.cgroup, around.facts)),
@@ -189,7 +200,7 @@ fn new(
             Some(What::Cgroup { flags, data, fallback })
         }
         "cgroup" => {
-            refuse_idmap(listed, idmap.is_some(), "a cgroup mount", findings);
+            refuse_idmap(listed, idmap.is_some(), &no_idmap(fstype), findings);
             for (i, name) in listed.matching(|change| change.is_none()) {
                 let says =
                     format!("{name} has no effect: a cgroup mount on this host is several file systems");
@@ -210,16 +221,32 @@ fn new(
             let data = data(listed, label, findings)?;
             let source = if listed.source().is_empty() { fstype } else { listed.source() };
             let source = findings.check(KernelString::path(source), listed.at("source"), SPEC)?;
-            refuse_idmap(listed, idmap.is_some(), "a mount that is not a bind mount", findings);
-            if listed.options.copy_up {
-                findings.error(listed.at("options"), "ketch does not apply tmpcopyup yet", SPEC_OPTIONS);
-            }
+            refuse_idmap(
+                listed,
+                idmap.is_some() && NAMESPACED.contains(&fstype),
+                &no_idmap(fstype),
+                findings,
+            );
+            let tmpfs = fstype == "tmpfs";
             let has_mode = data.as_str().split(',').any(|option| option.starts_with("mode="));
-            let inherits_mode = fstype == "tmpfs" && !has_mode;
+            let inherits_mode = tmpfs && !has_mode;
+            let copy_up = tmpfs && listed.options.copy_up;
             let fstype = findings.check(KernelString::path(fstype), listed.at("type"), SPEC_POSIX)?;
-            Some(What::Filesystem { fstype, source, flags, data, inherits_mode })
+            // Mounted by a process of the container's, a file system has the container's ids anyway: all that a
+            // runtime without the right to mount can do, and enough.
+            let idmap =
+                idmap.filter(|map| map.maps.is_some() || around.facts.capabilities & CAP_SYS_ADMIN != 0);
+            if idmap.is_none() && !copy_up {
+                return Some(What::Filesystem { fstype, source, flags, data, inherits_mode });
+            }
+            let instance = Instance { fstype, source, idmap, data: &data, inherits_mode, copy_up };
+            instance::compile(instance, listed, findings).map(What::Detached)
         }
     }
+}
+
+fn no_idmap(fstype: &str) -> String {
+    format!("the kernel has no id-mapped mounts of {fstype}; remove idmap and the mappings")
 }
 
 /// Options of the file system as one text, with the label unless the config gives one itself.
@@ -244,41 +271,18 @@ fn data(listed: &Listed<'_>, label: Option<&str>, findings: &mut Findings) -> Op
     findings.check(KernelString::new(text), listed.at("options"), SPEC_OPTIONS)
 }
 
-fn idmap(listed: &Listed<'_>, around: &Around<'_>, findings: &mut Findings) -> Option<IdMap> {
-    let users = listed.mount.uid_mappings().as_deref().unwrap_or_default();
-    let groups = listed.mount.gid_mappings().as_deref().unwrap_or_default();
-    let deep = listed.options.idmap == Some(Reach::Tree);
-    match (users.is_empty(), groups.is_empty()) {
-        (false, false) => {
-            let users = ids::ranges(users, &listed.at("uidMappings"), findings);
-            let groups = ids::ranges(groups, &listed.at("gidMappings"), findings);
-            Some(IdMap { maps: Some(IdMaps { users, groups }), deep })
-        }
-        (true, true) => {
-            listed.options.idmap?;
-            if !around.entry.changes_user() {
-                let (i, name) = listed.matching(|change| matches!(change, Some(Change::MapIds(_)))).last()?;
-                let says = format!(
-                    "{name} without uidMappings and gidMappings takes those of the container's user namespace, \
-                     and it has none; add the mappings here or a user namespace"
-                );
-                findings.error(listed.at(&format!("options/{i}")), says, SPEC_OPTIONS);
-            }
-            Some(IdMap { maps: None, deep })
-        }
-        (no_users, _) => {
-            let (missing, other) =
-                if no_users { ("uidMappings", "gidMappings") } else { ("gidMappings", "uidMappings") };
-            let says = format!("is missing; it goes together with {other}");
-            findings.error(listed.at(missing), says, SPEC_POSIX);
-            None
-        }
+fn refuse_idmap(listed: &Listed<'_>, mapped: bool, why: &str, findings: &mut Findings) {
+    if mapped {
+        findings.error(listed.at, why, SPEC_OPTIONS);
     }
 }
 
-fn refuse_idmap(listed: &Listed<'_>, mapped: bool, what: &str, findings: &mut Findings) {
-    if mapped {
-        findings.error(listed.at, format!("ketch does not map the ids of {what} yet"), SPEC_OPTIONS);
+fn refuse_two_links(listed: &Listed<'_>, findings: &mut Findings) {
+    let copied = listed.matching(|change| change == Some(Change::Link(SourceLink::Copied))).count() > 0;
+    let others = |change| matches!(change, Some(Change::Link(SourceLink::Bound) | Change::OnLink));
+    for (i, name) in listed.matching(others).filter(|_| copied) {
+        let says = format!("{name} contradicts copy-symlink, which mounts no link; remove one of them");
+        findings.error(listed.at(&format!("options/{i}")), says, SPEC_OPTIONS);
     }
 }
 
@@ -297,18 +301,27 @@ fn refuse_file_system_options(listed: &Listed<'_>, findings: &mut Findings) {
     }
 }
 
-fn warn_about_copy_up(listed: &Listed<'_>, what: &What, findings: &mut Findings) {
-    if listed.options.copy_up && !matches!(what, What::Filesystem { .. }) {
-        findings.tolerate(
-            listed.at("options"),
-            "tmpcopyup has no effect: this is no new tmpfs",
-            SPEC_OPTIONS,
-        );
+/// Options that are known, and are about something else than this mount.
+fn warn_about_no_effect(listed: &Listed<'_>, what: &What, findings: &mut Findings) {
+    let mut warn = |like: fn(Option<Change>) -> bool, why: &str| {
+        for (i, name) in listed.matching(like) {
+            findings.tolerate(
+                listed.at(&format!("options/{i}")),
+                format!("{name} has no effect: {why}"),
+                SPEC_OPTIONS,
+            );
+        }
+    };
+    if !matches!(what, What::Detached(Detached { copy_up: Some(_), .. })) {
+        warn(|change| change == Some(Change::CopyUp), "this is no new tmpfs");
+    }
+    if !matches!(what, What::Bind { .. }) {
+        warn(|change| matches!(change, Some(Change::Link(_))), "this is no bind mount");
     }
 }
 
 impl<'a> Listed<'a> {
-    fn at(&self, property: &str) -> String {
+    pub(super) fn at(&self, property: &str) -> String {
         format!("{}/{property}", self.at)
     }
 
@@ -317,7 +330,10 @@ impl<'a> Listed<'a> {
     }
 
     /// The options whose change is like this, with their places in the list.
-    fn matching(&self, like: fn(Option<Change>) -> bool) -> impl Iterator<Item = (usize, &'a str)> {
+    pub(super) fn matching(
+        &self,
+        like: fn(Option<Change>) -> bool,
+    ) -> impl Iterator<Item = (usize, &'a str)> {
         let names = self.names.iter().map(String::as_str).enumerate();
         names.filter(move |(_, name)| !name.is_empty() && like(lookup(name)))
     }

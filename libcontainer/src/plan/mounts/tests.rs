@@ -130,7 +130,7 @@ fn m24_a_recursive_change_reaches_the_tree_of_an_rbind_and_the_one_mount_of_a_bi
 
 #[test]
 fn m07_an_unknown_option_on_a_bind_is_refused_and_one_of_the_file_system_has_no_effect() {
-    let options = json!(["rbind", "sync", "mode=755", "async", "", "ridmap=x"]);
+    let options = json!(["rbind", "sync", "mode=755", "async", "", "ro=x"]);
     assert_eq!(
         wrong(json!({"destination": "/d", "source": "/x", "options": options})),
         ["options/2", "options/5"]
@@ -173,11 +173,33 @@ fn m16_to_m19_propagation_goes_with_any_mount_in_listed_order() {
 }
 
 #[test]
-fn m30_tmpcopyup_is_refused_on_a_tmpfs_and_without_effect_elsewhere() {
-    let options = json!(["tmpcopyup"]);
-    assert_eq!(wrong(json!({"destination": "/d", "type": "tmpfs", "options": options})), ["options"]);
-    let bind = json!({"destination": "/d", "source": "/x", "options": ["bind", "tmpcopyup"]});
-    assert_eq!(warnings(bind), ["options"]);
+fn m30_tmpcopyup_makes_a_detached_tmpfs_and_is_without_effect_elsewhere() {
+    let copied = |options: Value| match mount(
+        json!({"destination": "/d", "type": "tmpfs", "options": options}),
+    )
+    .what
+    {
+        What::Detached(Detached {
+            copy_up: Some(copy_up),
+            attributes,
+            parameters,
+            inherits_mode,
+            readonly,
+            ..
+        }) => (copy_up, inherits_mode, readonly, attributes, parameters.len()),
+        other => panic!("{other:?}"),
+    };
+    let all = CopyUp { uid: true, gid: true };
+    assert_eq!(copied(json!(["tmpcopyup", "nosuid"])), (all, true, false, 2, 0));
+    let some = CopyUp { uid: false, gid: true };
+    assert_eq!(copied(json!(["ro", "tmpcopyup", "mode=755", "uid=7", "sync"])), (some, false, true, 0, 3));
+    for options in [json!(["bind", "tmpcopyup"]), json!(["remount", "tmpcopyup"])] {
+        assert_eq!(warnings(json!({"destination": "/d", "source": "/x", "options": options})), ["options/1"]);
+    }
+    assert_eq!(
+        warnings(json!({"destination": "/d", "type": "ramfs", "options": ["tmpcopyup"]})),
+        ["options/0"]
+    );
 }
 
 #[test]
@@ -202,8 +224,17 @@ fn m31_m33_m34_mappings_of_its_own_map_a_mount_with_or_without_the_option() {
         let What::Bind { idmap: Some(idmap), by_runtime: true, .. } = mount(what).what else { panic!() };
         assert_eq!((idmap.deep, idmap.maps.map(|m| m.users[0].outside)), (deep, Some(200_000)));
     }
-    let what = json!({"destination": "/d", "type": "tmpfs", "uidMappings": ids, "gidMappings": ids});
-    assert_eq!(wrong(what), ["/mounts/0"]);
+    for (fstype, kernel_can) in [("tmpfs", true), ("proc", false), ("mqueue", false), ("cgroup2", false)] {
+        let what = json!({"destination": "/d", "type": fstype, "uidMappings": ids, "gidMappings": ids});
+        if kernel_can {
+            assert!(matches!(
+                mount(what).what,
+                What::Detached(Detached { idmap: Some(_), copy_up: None, .. })
+            ));
+        } else {
+            assert_eq!(wrong(what), ["/mounts/0"], "{fstype}");
+        }
+    }
     let half = json!({"destination": "/d", "source": "/x", "options": ["bind", "idmap"], "uidMappings": ids});
     assert_eq!(wrong(half), ["gidMappings"]);
     let remount =
@@ -318,6 +349,20 @@ fn m44_a_mount_onto_the_root_is_legal() {
 
 #[test]
 fn a_read_only_dev_is_made_so_at_the_end() {
+    let ids = json!([{"containerID": 0, "hostID": 5, "size": 1}]);
+    for extra in [
+        json!({"options": ["ro", "tmpcopyup"]}),
+        json!({"options": ["ro"], "uidMappings": ids, "gidMappings": ids}),
+    ] {
+        let mut mount = json!({"destination": "/dev", "type": "tmpfs"});
+        mount.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
+        let (rootfs, _) = compiled(json!({"mounts": [mount]}), &FACTS, NEW_CGROUP).unwrap();
+        assert!(rootfs.readonly_dev);
+        assert!(matches!(
+            rootfs.mounts[0].what,
+            What::Detached(Detached { attributes: 0, readonly: false, .. })
+        ));
+    }
     for (options, readonly) in [(json!(["ro"]), true), (json!(["rro"]), true), (json!(["nosuid"]), false)] {
         let part = json!({"mounts": [{"destination": "/dev/.", "type": "tmpfs", "options": options}]});
         let (rootfs, _) = compiled(part, &FACTS, NEW_CGROUP).unwrap();

@@ -27,7 +27,13 @@ const SUPER: &[(&str, &str, u64)] = &[
 ];
 const PROPAGATIONS: &[(&str, u64)] =
     &[("unbindable", 1 << 17), ("private", 1 << 18), ("slave", 1 << 19), ("shared", 1 << 20)];
-const OTHERS: &[&str] = &["defaults", "bind", "rbind", "remount", "idmap", "ridmap", "tmpcopyup"];
+/// Those of [`SUPER`] that crun has with an r before.
+const SUPER_OF_TREES: &[&str] = &["sync", "async", "mand", "nomand", "dirsync"];
+#[rustfmt::skip]
+const OTHERS: &[&str] = &[
+    "defaults", "bind", "rbind", "remount", "idmap", "ridmap", "tmpcopyup", "copy-symlink", "src-nofollow",
+    "dest-nofollow",
+];
 const ATIME_MASK: u64 = 0x70;
 
 fn read<'a>(list: &[&'a str]) -> Options<'a> {
@@ -51,10 +57,9 @@ fn m47_the_table_is_sorted_and_the_tests_know_every_name() {
     for (name, _) in PROPAGATIONS {
         known.extend([(*name).to_owned(), format!("r{name}")]);
     }
+    known.extend(SUPER_OF_TREES.iter().map(|name| format!("r{name}")));
     let table: BTreeSet<String> = OPTIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(table, known);
-    // What is refused is not told to clients.
-    known.remove("tmpcopyup");
     assert_eq!(names().into_iter().map(String::from).collect::<BTreeSet<_>>(), known);
 }
 
@@ -137,6 +142,25 @@ fn m11_m20_m21_m22_m29_a_flag_of_the_file_system_is_set_and_cleared() {
 }
 
 #[test]
+fn m28_a_flag_of_the_file_system_is_the_same_with_an_r_before() {
+    for name in SUPER_OF_TREES {
+        let recursive = format!("r{name}");
+        assert_eq!(read(&[&recursive]), read(&[name]), "{name}");
+        assert_eq!(lookup(&recursive), lookup(name));
+        for (set, ..) in SUPER {
+            assert_eq!(read(&[set, &recursive]), read(&[set, name]), "{set},{name}");
+        }
+    }
+}
+
+#[test]
+fn m31_fsconfig_has_names_for_the_flags_that_it_knows() {
+    let names = |list: &[&'static str]| read(list).superblock_names().collect::<Vec<_>>();
+    assert_eq!(names(&["lazytime", "sync", "dirsync", "mand"]), ["sync", "dirsync", "mand", "lazytime"]);
+    assert_eq!(names(&["silent", "iversion", "sync", "async"]), [""; 0]);
+}
+
+#[test]
 fn m16_to_m19_propagation_is_kept_in_listed_order() {
     for &(name, flags) in PROPAGATIONS {
         let recursive = format!("r{name}");
@@ -150,17 +174,23 @@ fn m16_to_m19_propagation_is_kept_in_listed_order() {
 
 #[test]
 fn m07_m08_an_unknown_option_is_the_file_systems_and_an_empty_one_nobodys() {
-    let options = read(&["defaults", "", "size=64k", "rsync", "RO", "mode=755"]);
-    assert_eq!(options.data, ["size=64k", "rsync", "RO", "mode=755"]);
+    let options = read(&["defaults", "", "size=64k", "rsilent", "RO", "mode=755"]);
+    assert_eq!(options.data, ["size=64k", "rsilent", "RO", "mode=755"]);
     assert_eq!(Options { data: Vec::new(), ..options }, Options::default());
 }
 
 #[test]
-fn m14_m15_m30_m31_m33_the_rest_says_how_to_mount() {
+fn m14_m15_m30_m31_m33_m35_m36_m37_the_rest_says_how_to_mount() {
     assert_eq!(read(&["bind"]).bind, Some(Top));
     assert_eq!(read(&["bind", "rbind"]).bind, Some(Tree));
     assert_eq!(read(&["idmap"]).idmap, Some(Top));
     assert_eq!(read(&["idmap", "ridmap"]).idmap, Some(Tree));
     assert!(read(&["remount"]).remount);
     assert!(read(&["tmpcopyup"]).copy_up);
+    assert_eq!(read(&["bind", "src-nofollow"]).link, SourceLink::Bound);
+    assert_eq!(read(&["bind", "copy-symlink"]).link, SourceLink::Copied);
+    assert!(read(&["dest-nofollow"]).nofollow);
+    let options = read(&["rbind", "ridmap=uids=0-1-2;gids=0-1-2"]);
+    assert_eq!((options.idmap, options.mappings), (Some(Tree), Some((1, "uids=0-1-2;gids=0-1-2"))));
+    assert_eq!(read(&["nosuid=1"]).data, ["nosuid=1"]);
 }
