@@ -38,7 +38,7 @@ pub(crate) fn document() -> Value {
             "intelRdt": { "enabled": false },
             "memoryPolicy": { "modes": schedule::memory_mode_names(), "flags": schedule::memory_flag_names() },
             "mountExtensions": { "idmap": { "enabled": true } },
-            "netDevices": { "enabled": false },
+            "netDevices": { "enabled": true },
         },
         "annotations": {
             "io.github.seccomp.libseccomp.version": libseccomp_version(),

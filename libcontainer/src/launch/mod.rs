@@ -7,7 +7,9 @@ mod devices;
 pub(crate) mod filter;
 mod idmap;
 mod join;
+mod net_devices;
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
@@ -32,6 +34,7 @@ use crate::sys::{Call, Stop, socket};
 use cgroup::Group;
 use conversation::{Conversation, died, gather};
 pub(crate) use join::{Joining, join};
+use net_devices::Moved;
 
 /// What a launch needs beside the plan.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ pub(crate) struct Broken {
 pub(crate) enum Because {
     /// Nothing.
     Unknown,
-    /// The end of what a hook printed.
+    /// The end of what a hook or another program printed.
     Said(String),
     /// The container's memory limit was hit: the limit and the most that was used.
     OutOfMemory(String, String),
@@ -81,6 +84,8 @@ impl From<Failure> for Broken {
 /// A container's process that is ready to start, and its cgroups. Both go again unless they are kept.
 #[derive(Debug)]
 pub(crate) struct Launched<'a> {
+    // First of all: devices come back from a namespace that may go with the process.
+    devices: Moved,
     // Dropped in this order: who waits for us ends, who does not is killed, and then the cgroup can be removed.
     channel: Channel,
     leash: Leash,
@@ -103,6 +108,7 @@ impl<'a> Launched<'a> {
         let gone = Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::ESRCH } };
         let child = self.leash.release().ok_or(gone)?;
         self.group.keep();
+        self.devices.keep();
         Ok((child, self.channel))
     }
 
@@ -133,7 +139,7 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     tracing::debug!(pid = child.pid, "container init is cloned");
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
-    let mut launched = Launched { leash: Leash::new(child), group, channel };
+    let mut launched = Launched { devices: Moved::default(), leash: Leash::new(child), group, channel };
     let mut conversation = Conversation { plan, settings: &settings, waits, reforked: false };
     match conversation.hold(&mut launched) {
         Ok(()) => Ok(launched),
@@ -156,6 +162,7 @@ fn prepare<'a>(
     let fault = settings.fault;
     let proc = Proc::open().at(Step::Channel)?;
     let joins = open_namespaces(&plan.entry, fault)?;
+    spare_own_parameters(plan, &joins, fault)?;
     let sources = open_sources(plan, &joins, fault)?;
     let program = match &plan.process {
         Some(process) => Some(program(process, plan, settings)?),
@@ -182,7 +189,9 @@ fn prepare<'a>(
         rootfs: &plan.rootfs,
         kernel: &plan.kernel,
         sources,
-        announce: !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty(),
+        announce: !hooks.prestart.is_empty()
+            || !hooks.create_runtime.is_empty()
+            || !plan.net_devices.is_empty(),
         create_container: hooks.create_container.iter().map(hooks::Program::new).collect(),
         start_container: hooks.start_container.iter().map(hooks::Program::new).collect(),
         state: settings.creating.clone(),
@@ -223,6 +232,21 @@ fn open_namespaces(entry: &Entry, fault: Fault) -> Result<Vec<OwnedFd>, Failure>
         fault.attempt(Step::OpenNamespace(i), || fs::open(CWD, path.as_c_str(), libc::O_RDONLY, 0))
     };
     entry.join.iter().zip(0..).map(|(join, i)| open(&join.path, i)).collect()
+}
+
+/// A namespace that is joined may be the runtime's own by another name, and its kernel parameters the host's.
+fn spare_own_parameters(plan: &Plan, joins: &[OwnedFd], fault: Fault) -> Result<(), Failure> {
+    for (sysctl, i) in plan.kernel.sysctls.iter().zip(0..) {
+        let joined = plan.entry.join.iter().position(|join| join.kind == sysctl.owner);
+        let Some(joined) = joined.and_then(|position| joins.get(position)) else { continue };
+        let own =
+            KernelString::new(format!("/proc/thread-self/ns/{}", sysctl.owner.file())).unwrap_or_default();
+        fault.attempt(Step::Sysctl(i), || {
+            let same = fs::kind(joined.as_fd())?.identity == fs::path_kind(own.as_c_str())?.identity;
+            if same { Err(Stop { call: Call::Setns, errno: libc::EPERM }) } else { Ok(()) }
+        })?;
+    }
+    Ok(())
 }
 
 /// Opens the sources of mounts that the container's process may lack the rights for.
@@ -269,7 +293,7 @@ fn spawn(entry: &Entry, group: &Group<'_>, orders: &mut Orders<'_>) -> Result<Ch
     let cgroup = group.unified()?;
     let inside = entry.step_in.as_ref().map(|join| {
         let namespace = fs::open(CWD, join.path.as_c_str(), libc::O_RDONLY, 0)?;
-        Inside::enter(namespace.as_fd(), join.kind.flag())
+        Inside::enter(namespace.as_fd(), join.kind)
     });
     let inside = inside.transpose()?;
     let child = process::spawn(entry.clone.flags(), cgroup.as_ref().map(AsFd::as_fd), || init::run(orders));
@@ -277,23 +301,34 @@ fn spawn(entry: &Entry, group: &Group<'_>, orders: &mut Orders<'_>) -> Result<Ch
     child
 }
 
-/// The calling thread's children are born in another pid namespace, until this is dropped.
+/// The network namespace of the calling thread.
+const OWN_NETWORK: &CStr = c"/proc/thread-self/ns/net";
+
+/// The calling thread is in another network namespace, or its children are born in another pid namespace, until
+/// this is dropped.
 struct Inside {
     own: OwnedFd,
+    kind: Namespace,
 }
 
 impl Inside {
-    fn enter(namespace: BorrowedFd<'_>, kind: i32) -> Result<Inside, Stop> {
-        let own = process::own_namespace(c"/proc/thread-self/ns/pid_for_children")?;
-        process::setns(namespace, kind)?;
-        Ok(Inside { own })
+    fn enter(namespace: BorrowedFd<'_>, kind: Namespace) -> Result<Inside, Stop> {
+        let file = match kind {
+            Namespace::Pid => c"/proc/thread-self/ns/pid_for_children",
+            _ => OWN_NETWORK,
+        };
+        let inside = Inside { own: process::own_namespace(file)?, kind };
+        // Who may not come back does not go.
+        process::setns(inside.own.as_fd(), kind.flag())?;
+        process::setns(namespace, kind.flag())?;
+        Ok(inside)
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
         // Back to where this thread came from: it has the rights that it had then.
-        let _back = process::setns(self.own.as_fd(), Namespace::Pid.flag());
+        let _back = process::setns(self.own.as_fd(), self.kind.flag());
     }
 }
 

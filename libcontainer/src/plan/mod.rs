@@ -14,6 +14,7 @@ pub mod invalid;
 pub mod limits;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 pub mod options;
 pub mod process;
 pub mod rlimit;
@@ -35,6 +36,7 @@ use ids::Ids;
 use invalid::{Finding, Findings, Invalid};
 use mounts::{Rootfs, What};
 use namespaces::Entry;
+use net_devices::NetDevice;
 use process::{Kernel, Process};
 use seccomp::Seccomp;
 use step::Step;
@@ -64,6 +66,9 @@ pub struct Plan {
     pub cgroup: Cgroup,
     /// Its root file system.
     pub rootfs: Rootfs,
+    /// Network devices that it gets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub net_devices: Vec<NetDevice>,
     /// Host name and kernel parameters.
     pub kernel: Kernel,
     /// Its program; a container without one can be created, not started.
@@ -112,14 +117,17 @@ impl Plan {
         check_document(spec, &mut findings);
         let entry = namespaces::compile(spec, facts, &mut findings);
         let ids = ids::compile(spec, &entry, &mut findings);
-        let cgroup = cgroup::compile(spec, choices, facts, &mut findings);
+        let owner = cgroup::owner(spec, &entry, facts);
+        let cgroup = Cgroup { owner, ..cgroup::compile(spec, choices, facts, &mut findings) };
+        mounts::check_owners(spec, &ids, &mut findings);
         let rootfs = mounts::compile(spec, choices, facts, &entry, &cgroup, &mut findings);
+        let net_devices = net_devices::compile(spec, &entry, facts, &mut findings);
         let kernel = process::kernel(spec, choices, &entry, &mut findings);
         let process = process::compile(spec, facts, &entry, &ids, &mut findings);
         let seccomp = seccomp::compile(spec, &mut findings);
         let hooks = hooks::compile(spec, &mut findings);
         let warnings = findings.finish()?;
-        Ok(Plan { entry, ids, cgroup, rootfs, kernel, process, seccomp, hooks, warnings })
+        Ok(Plan { entry, ids, cgroup, rootfs, net_devices, kernel, process, seccomp, hooks, warnings })
     }
 
     /// Compiles one more program for a container that exists: it gets everything that the container's own
@@ -157,6 +165,7 @@ impl Plan {
         each(Step::Mount, rootfs.mounts.len());
         each(Step::Device, rootfs.devices.len());
         each(Step::Link, rootfs.links.len());
+        each(Step::NetDevice, self.net_devices.len());
         each(Step::Prestart, hooks.prestart.len());
         each(Step::CreateRuntime, hooks.create_runtime.len());
         each(Step::CreateContainer, hooks.create_container.len());
@@ -184,6 +193,7 @@ impl Plan {
             (Step::BecomeRoot, self.ids.become_root),
             (Step::Loopback, self.kernel.loopback),
             (Step::Refork, self.entry.refork),
+            (Step::CgroupOwner, self.cgroup.owner.is_some()),
             (Step::DeviceProgram, !self.cgroup.devices.is_empty()),
             (Step::Propagation, true),
             (Step::Root, true),
@@ -244,9 +254,6 @@ fn check_document(spec: &Spec, findings: &mut Findings) {
     if linux.is_some_and(|l| l.intel_rdt().is_some()) {
         findings.error("/linux/intelRdt", "ketch does not apply it yet", "config-linux.md#intelrdt");
     }
-    if linux.and_then(|l| l.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty()) {
-        findings.error("/linux/netDevices", "ketch does not apply it yet", "config-linux.md#network-devices");
-    }
 }
 
 struct Described<'a> {
@@ -295,6 +302,11 @@ impl fmt::Display for Described<'_> {
                 let path = plan.rootfs.links.get(usize::from(i)).map_or("?", |l| l.path.as_str());
                 write!(f, "symbolic link {path}")
             }
+            Step::NetDevice(i) => match self.plan.net_devices.get(usize::from(i)) {
+                Some(device) if device.host == device.name => write!(f, "network device {}", device.host),
+                Some(device) => write!(f, "network device {} as {}", device.host, device.name),
+                None => f.write_str("network device"),
+            },
             Step::Mask(i) => write!(f, "maskedPaths[{i}]: {}", path_at(&plan.rootfs.masked, i)),
             Step::ReadonlyPath(i) => {
                 write!(f, "readonlyPaths[{i}]: {}", path_at(&plan.rootfs.readonly_paths, i))
@@ -352,6 +364,7 @@ fn phrase(step: Step) -> &'static str {
         Step::MapIds => "map the ids of the user namespace",
         Step::Unshare => "make the new namespaces",
         Step::Refork => "create the process of the new pid namespace",
+        Step::CgroupOwner => "hand the cgroup over to the container's user",
         Step::BecomeRoot => "become root of the user namespace",
         Step::Loopback => "bring up the loopback device",
         Step::Propagation => "set the propagation of the host's mounts",

@@ -1,6 +1,7 @@
 //! The root file system: mounts in listed order, masks, read-only paths. Pure.
 
 mod cgroup;
+mod owners;
 mod read;
 
 use std::collections::HashSet;
@@ -19,6 +20,8 @@ use super::invalid::Findings;
 use super::namespaces::Entry;
 use super::options::{self, Attributes, Propagation, ms};
 use crate::path::{KernelString, RootPath, Unusable};
+
+pub(super) use owners::check as check_owners;
 
 const MS_RDONLY: u64 = ms(libc::MS_RDONLY);
 const MS_PRIVATE: u64 = ms(libc::MS_PRIVATE);
@@ -90,6 +93,19 @@ pub enum What {
         /// Options that are the file system's own, separated by commas.
         data: KernelString,
     },
+    /// A new sysfs. A user namespace that does not own the network namespace gets none from the kernel, and the
+    /// host's is bound instead, read-only, with everything below it.
+    #[serde(rename_all = "camelCase")]
+    Sysfs {
+        /// A mere name.
+        source: KernelString,
+        /// `MS_` flags of mount(2).
+        flags: u64,
+        /// Options that are the file system's own.
+        data: KernelString,
+        /// The directory to bind when a new mount is refused.
+        fallback: KernelString,
+    },
     /// A part of the host's file system.
     #[serde(rename_all = "camelCase")]
     Bind {
@@ -113,6 +129,10 @@ pub enum What {
         flags: u64,
         /// Options that are the file system's own.
         data: KernelString,
+        /// `MS_` flags that are asked to be off. Others that the mount has stay where a user namespace must not
+        /// take them away.
+        #[serde(skip_serializing_if = "is_zero")]
+        cleared: u64,
     },
     /// The container's cgroup, version 2. Without a cgroup namespace the kernel refuses a new mount, and
     /// the container's own part of the host's is bound instead.
@@ -162,12 +182,18 @@ pub struct IdMap {
     pub deep: bool,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(flags: &u64) -> bool {
+    *flags == 0
+}
+
 impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
             What::Filesystem { fstype, source, .. } if fstype == source => write!(f, "{fstype}")?,
             What::Filesystem { fstype, source, .. } => write!(f, "{fstype} {source}")?,
             What::Bind { source, .. } => write!(f, "bind {source}")?,
+            What::Sysfs { .. } => f.write_str("sysfs")?,
             What::Remount { .. } => f.write_str("remount")?,
             What::Cgroup { .. } | What::CgroupTree { .. } => f.write_str("cgroup")?,
         }

@@ -311,6 +311,12 @@ impl Changes {
         }
     }
 
+    /// The flags of mount(2) that are asked to be off.
+    #[must_use]
+    pub fn cleared_flags(self) -> u64 {
+        FLAGS.iter().filter(|(attribute, _)| self.clear & attribute != 0).fold(0, |flags, (_, ms)| flags | ms)
+    }
+
     /// As mount(2) takes them: everything that is set, and nothing else.
     #[must_use]
     pub fn flags(self) -> u64 {

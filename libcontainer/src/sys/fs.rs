@@ -171,6 +171,14 @@ pub fn change_owner(at: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Resu
         .map(drop)
 }
 
+/// Changes the owner of `name` itself and leaves its group.
+///
+/// # Errors
+/// Those of fchownat(2).
+pub fn change_user(at: BorrowedFd<'_>, name: &CStr, uid: u32) -> Result<(), Stop> {
+    change_owner(at, name, uid, u32::MAX)
+}
+
 /// umask(2); the mask before.
 pub fn set_umask(mask: u32) -> u32 {
     // SAFETY: takes an integer and cannot fail.

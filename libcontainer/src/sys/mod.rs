@@ -14,6 +14,7 @@ pub mod bpf;
 pub mod creds;
 pub mod fs;
 pub mod mount;
+pub mod netlink;
 pub mod process;
 pub mod root;
 pub mod signal;
@@ -43,6 +44,8 @@ calls! {
     Accept = "accept", Access = "faccessat", Bind = "bind", Bpf = "bpf", Capset = "capset", Chdir = "chdir",
     Chown = "chown", Chroot = "chroot", Clone3 = "clone3", CloseRange = "close_range",
     Connect = "connect", Dup = "dup3", Execve = "execve", Exit = "exit", Fsmount = "fsmount", Fsopen = "fsopen",
+    GetAddr = "RTM_GETADDR", GetLink = "RTM_GETLINK", GetRoute = "RTM_GETROUTE",
+    NewAddr = "RTM_NEWADDR", NewRoute = "RTM_NEWROUTE", SetLink = "RTM_SETLINK",
     Getcwd = "getcwd", Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "kill",
     Killed = "killed", Listen = "listen", Memfd = "memfd_create", Mkdir = "mkdir", Mknod = "mknod",
     Mount = "mount", MountSetattr = "mount_setattr", MoveMount = "move_mount", Open = "open",

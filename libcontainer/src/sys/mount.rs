@@ -100,13 +100,7 @@ fn change_by_remount(fd: BorrowedFd<'_>, deep: bool, change: Change<'_>) -> Resu
     if deep {
         return Err(Stop::new(Call::MountSetattr, Errno::ENOSYS));
     }
-    // SAFETY: all-zero is a valid statfs struct.
-    let mut stat: libc::statfs64 = unsafe { std::mem::zeroed() };
-    // SAFETY: `stat` is valid for writing.
-    super::check_int(Call::Statfs, unsafe { libc::fstatfs64(fd.as_raw_fd(), &raw mut stat) })?;
-    // The flags of statfs(2) have the values of mount(2)'s, but for ST_RELATIME and ST_VALID.
-    let mut flags = stat.f_flags.cast_unsigned();
-    flags &= ATTRIBUTES.iter().fold(libc::MS_NOATIME, |all, (_, ms)| all | ms);
+    let mut flags = present_flags(fd)?;
     for (attribute, ms) in ATTRIBUTES {
         if change.clear & attribute != 0 {
             flags &= !ms;
@@ -126,6 +120,17 @@ fn change_by_remount(fd: BorrowedFd<'_>, deep: bool, change: Change<'_>) -> Resu
     change_at(target, flags | libc::MS_REMOUNT | libc::MS_BIND)
 }
 
+/// The flags of the mount that `fd` is on, as mount(2) has them.
+fn present_flags(fd: BorrowedFd<'_>) -> Result<u64, Stop> {
+    // SAFETY: all-zero is a valid statfs struct.
+    let mut stat: libc::statfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is valid for writing.
+    super::check_int(Call::Statfs, unsafe { libc::fstatfs64(fd.as_raw_fd(), &raw mut stat) })?;
+    // The flags of statfs(2) have the values of mount(2)'s, but for ST_RELATIME and ST_VALID.
+    let known = ATTRIBUTES.iter().fold(libc::MS_NOATIME, |all, (_, ms)| all | ms);
+    Ok(stat.f_flags.cast_unsigned() & known)
+}
+
 /// The path of a descriptor of this process in the host's procfs: mount(2) takes nothing else for a file.
 fn own_descriptor(fd: BorrowedFd<'_>) -> [u8; 32] {
     let mut path = [0_u8; 32];
@@ -139,12 +144,22 @@ fn own_descriptor(fd: BorrowedFd<'_>) -> [u8; 32] {
 
 /// Changes flags and options of the mount that `fd` is the root of. See mount(2), MS_REMOUNT.
 ///
+/// In a user namespace some flags of a mount from outside are locked: those stay though `flags` does not have them,
+/// unless they are in `cleared`, because somebody asked for that.
+///
 /// # Errors
 /// Those of the call.
-pub fn remount(fd: BorrowedFd<'_>, flags: u64, data: &CStr) -> Result<(), Stop> {
+pub fn remount(fd: BorrowedFd<'_>, flags: u64, cleared: u64, data: &CStr) -> Result<(), Stop> {
     let path = own_descriptor(fd);
     let target = CStr::from_bytes_until_nul(&path).unwrap_or_default();
-    mount(c"none", target, c"", flags | libc::MS_REMOUNT, data)
+    let flags = flags | libc::MS_REMOUNT;
+    match mount(c"none", target, c"", flags, data) {
+        Err(stop) if stop.is(Errno::EPERM) => {
+            let kept = flags | present_flags(fd)? & !cleared;
+            if kept == flags { Err(stop) } else { mount(c"none", target, c"", kept, data) }
+        }
+        other => other,
+    }
 }
 
 /// mount(2) on `target`, a path of the present root; "." is the working directory.

@@ -26,6 +26,17 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<&OwnedFd>) -> Resul
             };
             mount_on(&target, source.as_c_str(), fstype.as_c_str(), *flags, data.as_c_str())?;
         }
+        What::Sysfs { source, flags, data, fallback } => {
+            let target = root.make_plain_directory(destination)?;
+            match mount_on(&target, source.as_c_str(), c"sysfs", *flags, data.as_c_str()) {
+                Err(stop) if stop.is(Errno::EPERM) => {
+                    let tree = mount::clone_tree(CWD, fallback.as_c_str(), true)?;
+                    change_attributes(tree.as_fd(), true, attributes_of(*flags | libc::MS_RDONLY))?;
+                    mount::attach(tree.as_fd(), target.as_fd())?;
+                }
+                other => other?,
+            }
+        }
         What::Bind { source: path, deep, attributes, .. } => {
             let cloned;
             let tree = match source {
@@ -38,8 +49,9 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<&OwnedFd>) -> Resul
             attach_at(root, destination, tree)?;
             change_attributes(tree, false, *attributes)?;
         }
-        What::Remount { flags, data } => {
-            mount::remount(root.open(destination, libc::O_PATH)?.as_fd(), *flags, data.as_c_str())?;
+        What::Remount { flags, data, cleared } => {
+            let mounted = root.open(destination, libc::O_PATH)?;
+            mount::remount(mounted.as_fd(), *flags, *cleared, data.as_c_str())?;
         }
         What::Cgroup { flags, data, fallback } => {
             let target = root.make_directory(destination)?;

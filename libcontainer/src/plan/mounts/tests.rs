@@ -146,9 +146,9 @@ fn m07_an_unknown_option_on_a_bind_is_refused_and_one_of_the_file_system_has_no_
 fn m14_a_remount_needs_neither_source_nor_type() {
     let options = json!(["remount", "ro", "sync", "size=1m"]);
     let what = mount(json!({"destination": "/d", "options": options})).what;
-    assert_eq!(what, What::Remount { flags: 0x20 | 0x10 | 1, data: kernel("size=1m") });
+    assert_eq!(what, What::Remount { flags: 0x20 | 0x10 | 1, data: kernel("size=1m"), cleared: 0 });
     let what = mount(json!({"destination": "/d", "options": ["remount", "bind", "nosuid"]})).what;
-    assert_eq!(what, What::Remount { flags: 0x20 | 0x1000 | 2, data: kernel("") });
+    assert_eq!(what, What::Remount { flags: 0x20 | 0x1000 | 2, data: kernel(""), cleared: 0 });
 }
 
 #[test]
