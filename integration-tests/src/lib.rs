@@ -6,6 +6,7 @@
 mod host;
 mod namespaces;
 mod rootless;
+mod wrapped;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use spec_conformance::{Profile, Runtime};
 pub use host::HostState;
 pub use namespaces::Namespaces;
 pub use rootless::Rootless;
+pub use wrapped::Wrapped;
 
 /// The binary under test: what `KETCH` names, else `ketch` beside this test in the target directory.
 ///

@@ -135,7 +135,7 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     let mut orders = prepare(plan, &settings, group.tasks(), theirs)?;
     let waits = orders.enter.waits;
     orders.list_descriptors();
-    let child = fault.attempt(Step::Clone, || spawn(&plan.entry, &group, &mut orders))?;
+    let child = spawn(&plan.entry, &group, &mut orders)?;
     tracing::debug!(pid = child.pid, "container init is cloned");
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
@@ -289,16 +289,24 @@ fn container_ids(plan: &Plan, joins: &[OwnedFd]) -> Result<OwnedFd, Stop> {
 }
 
 /// Makes the container's process, inside its version 2 cgroup if it has one.
-fn spawn(entry: &Entry, group: &Group<'_>, orders: &mut Orders<'_>) -> Result<Child, Stop> {
-    let cgroup = group.unified()?;
-    let inside = entry.step_in.as_ref().map(|join| {
-        let namespace = fs::open(CWD, join.path.as_c_str(), libc::O_RDONLY, 0)?;
-        Inside::enter(namespace.as_fd(), join.kind)
+fn spawn(entry: &Entry, group: &Group<'_>, orders: &mut Orders<'_>) -> Result<Child, Failure> {
+    let fault = orders.fault;
+    let inside = step_in(entry, fault)?;
+    let child = fault.attempt(Step::Clone, || {
+        let cgroup = group.unified()?;
+        process::spawn(entry.clone.flags(), cgroup.as_ref().map(AsFd::as_fd), || init::run(orders))
     });
-    let inside = inside.transpose()?;
-    let child = process::spawn(entry.clone.flags(), cgroup.as_ref().map(AsFd::as_fd), || init::run(orders));
     drop(inside);
     child
+}
+
+/// Steps into the pid namespace that is to be joined. It counts as the last of those that are.
+fn step_in(entry: &Entry, fault: Fault) -> Result<Option<Inside>, Failure> {
+    let Some(join) = &entry.step_in else { return Ok(None) };
+    let last = u16::try_from(entry.join.len()).unwrap_or(u16::MAX);
+    let open = || fs::open(CWD, join.path.as_c_str(), libc::O_RDONLY, 0);
+    let namespace = fault.attempt(Step::OpenNamespace(last), open)?;
+    fault.attempt(Step::Join(last), || Inside::enter(namespace.as_fd(), join.kind)).map(Some)
 }
 
 /// The network namespace of the calling thread.

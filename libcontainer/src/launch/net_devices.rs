@@ -98,15 +98,16 @@ impl Way {
         let addresses = self.home.addresses(link.index)?;
         let routes = self.home.routes(link.index)?;
         let name = self.free_name(&device.name)?;
-        let globals: Vec<Address> = addresses.iter().filter(|address| address.is_global()).cloned().collect();
+        let lasting = |address: &&Address| address.is_global() && address.is_permanent();
+        let kept: Vec<Address> = addresses.iter().filter(lasting).cloned().collect();
         moved.push(Device { name: device.host.clone(), link, addresses, routes, index: None });
         self.home.move_link(link.index, self.away_namespace.as_fd(), name.as_c_str())?;
         let index = self.away.link(name.as_c_str())?.index;
         if let Some(device) = moved.last_mut() {
             device.index = Some(index);
         }
-        for address in &globals {
-            self.away.add_address(index, address)?;
+        for address in &kept {
+            self.away.add_address(index, address, name != device.host)?;
         }
         self.away.set_up(index)
     }
@@ -147,7 +148,7 @@ impl Way {
         self.away.move_link(index, self.home_namespace.as_fd(), name)?;
         let index = self.home.link(name)?.index;
         for address in &device.addresses {
-            self.home.add_address(index, address)?;
+            self.home.add_address(index, address, false)?;
         }
         if device.link.up {
             self.home.set_up(index)?;

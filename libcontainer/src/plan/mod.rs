@@ -154,13 +154,14 @@ impl Plan {
         let mut steps = Vec::new();
         let mut each = |step: fn(u16) -> Step, count: usize| steps.extend((0..).take(count).map(step));
         let (rootfs, hooks) = (&self.rootfs, &self.hooks);
-        each(Step::OpenNamespace, self.entry.join.len());
+        let joined = self.entry.join.len() + usize::from(self.entry.step_in.is_some());
+        each(Step::OpenNamespace, joined);
         each(Step::CgroupCreate, self.cgroup.hierarchies.len());
         each(Step::CgroupWrite, self.cgroup.writes.len());
         // Version 1 comes first; version 2 is entered by the clone.
         let legacy = self.cgroup.hierarchies.iter().filter(|h| h.version == facts::CgroupVersion::V1);
         each(Step::CgroupJoin, legacy.count());
-        each(Step::Join, self.entry.join.len());
+        each(Step::Join, joined);
         each(Step::TimeOffset, self.entry.offsets.len());
         each(Step::Mount, rootfs.mounts.len());
         each(Step::Device, rootfs.devices.len());

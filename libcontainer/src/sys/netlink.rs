@@ -95,29 +95,26 @@ impl Netlink {
         self.ask(Request::new(Call::SetLink, 0, &link_header(index, up))).map(drop)
     }
 
-    /// The permanent addresses of a device.
+    /// The addresses of a device.
     ///
     /// # Errors
     /// Those of the kernel.
     pub fn addresses(&self, index: u32) -> Result<Vec<Address>, Stop> {
         let all = self.ask(Request::new(Call::GetAddr, DUMP, &[0; ADDRESS]))?;
-        let of_device = all.into_iter().filter(|address| word(address, 4) == Some(index)).map(Address);
-        Ok(of_device.filter(Address::is_permanent).collect())
+        Ok(all.into_iter().filter(|address| word(address, 4) == Some(index)).map(Address).collect())
     }
 
-    /// Gives a device an address.
+    /// Gives a device an address. Its label is the name of the device, so it goes when that has `changed`.
     ///
     /// # Errors
     /// EACCES where the family is switched off.
-    pub fn add_address(&self, index: u32, address: &Address) -> Result<(), Stop> {
+    pub fn add_address(&self, index: u32, address: &Address, changed: bool) -> Result<(), Stop> {
         let Some((header, attributes)) = address.0.split_at_checked(ADDRESS) else { return Ok(()) };
         let mut header = header.to_vec();
         header[4..8].copy_from_slice(&index.to_ne_bytes());
         let mut request = Request::new(Call::NewAddr, REPLACE, &header);
-        // Its label is the name of the device, which may be another one by now.
-        parts(attributes)
-            .filter(|(kind, _)| *kind != libc::IFA_LABEL)
-            .for_each(|(k, v)| request.attribute(k, v));
+        let kept = parts(attributes).filter(|(kind, _)| !changed || *kind != libc::IFA_LABEL);
+        kept.for_each(|(kind, value)| request.attribute(kind, value));
         self.ask(request).map(drop)
     }
 
@@ -143,7 +140,15 @@ impl Netlink {
     /// # Errors
     /// ENETUNREACH if its gateway cannot be reached.
     pub fn add_route(&self, route: &Route) -> Result<(), Stop> {
-        self.ask(Request::new(Call::NewRoute, REPLACE, &route.0)).map(drop)
+        const FLAGS: usize = 8;
+        /// `RTNH_F_ONLINK`, see linux/rtnetlink.h.
+        const ONLINK: u32 = 4;
+        let mut body = route.0.clone();
+        if let (Some(flags), Some(bytes)) = (word(&body, FLAGS), body.get_mut(FLAGS..ROUTE)) {
+            // The others tell of the moment, and are refused.
+            bytes.copy_from_slice(&(flags & ONLINK).to_ne_bytes());
+        }
+        self.ask(Request::new(Call::NewRoute, REPLACE, &body)).map(drop)
     }
 
     /// Sends a request; the bodies of the messages that answer it, once it is done.
@@ -178,7 +183,8 @@ const ROUTE: usize = 12;
 
 impl Address {
     /// It was given to the device to stay.
-    fn is_permanent(&self) -> bool {
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
         const FLAGS: usize = 2;
         let attributes = self.0.get(ADDRESS..).unwrap_or_default();
         let wide = parts(attributes).find(|(kind, _)| *kind == libc::IFA_FLAGS).and_then(|(_, v)| word(v, 0));
