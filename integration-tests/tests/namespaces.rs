@@ -298,8 +298,7 @@ fn n13_a_joined_namespace_that_is_the_runtimes_own_keeps_its_parameters() {
     let runtime = runtime();
     let cases = [
         ("network", "/proc/self/ns/net", "net.ipv4.ip_forward", "1"),
-        ("ipc", "/proc/1/ns/ipc", "kernel.msgmax", "9000"),
-        ("uts", "/proc/thread-self/ns/uts", "kernel.domainname", "example"),
+        ("ipc", "/proc/self/ns/ipc", "kernel.msgmax", "9000"),
     ];
     for (kind, path, key, value) in cases {
         let before = host(key);
@@ -307,6 +306,11 @@ fn n13_a_joined_namespace_that_is_the_runtimes_own_keeps_its_parameters() {
         let bundle = bundle.set("/linux/sysctl", json!({key: value}));
         refused(&runtime, bundle, &[&format!("sysctl {key}: setns: "), "would change the host"]);
         assert_eq!(host(key), before);
+    }
+    for (property, step) in [("hostname", "set the host name"), ("domainname", "set the domain name")] {
+        let bundle = plain(json!([{"type": "mount"}, {"type": "uts", "path": "/proc/self/ns/uts"}]));
+        let bundle = bundle.set(&format!("/{property}"), json!("example"));
+        refused(&runtime, bundle, &[&format!("{step}: setns: "), "would change the host"]);
     }
     let holder = Namespaces::new(&["--net"]);
     let key = "net.ipv4.ip_forward";

@@ -144,7 +144,7 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::NetDevice(_), libc::EPERM) => {
             "to take a device away takes CAP_NET_ADMIN in the user namespace that owns the network namespace it is in"
         }
-        (Step::Sysctl(_), libc::EPERM) if stop.call == Call::Setns => {
+        (Step::Hostname | Step::Domainname | Step::Sysctl(_), libc::EPERM) if stop.call == Call::Setns => {
             "the namespace that the container joins is the runtime's own: to set it would change the host"
         }
         (Step::Mount(_), libc::EPERM) if stop.call == Call::MountSetattr => {

@@ -162,7 +162,7 @@ fn prepare<'a>(
     let fault = settings.fault;
     let proc = Proc::open().at(Step::Channel)?;
     let joins = open_namespaces(&plan.entry, fault)?;
-    spare_own_parameters(plan, &joins, fault)?;
+    spare_own(plan, &joins, fault)?;
     let sources = open_sources(plan, &joins, fault)?;
     let program = match &plan.process {
         Some(process) => Some(program(process, plan, settings)?),
@@ -234,14 +234,17 @@ fn open_namespaces(entry: &Entry, fault: Fault) -> Result<Vec<OwnedFd>, Failure>
     entry.join.iter().zip(0..).map(|(join, i)| open(&join.path, i)).collect()
 }
 
-/// A namespace that is joined may be the runtime's own by another name, and its kernel parameters the host's.
-fn spare_own_parameters(plan: &Plan, joins: &[OwnedFd], fault: Fault) -> Result<(), Failure> {
-    for (sysctl, i) in plan.kernel.sysctls.iter().zip(0..) {
-        let joined = plan.entry.join.iter().position(|join| join.kind == sysctl.owner);
+/// A namespace that is joined may be the runtime's own by another name, and its names and parameters the host's.
+fn spare_own(plan: &Plan, joins: &[OwnedFd], fault: Fault) -> Result<(), Failure> {
+    let kernel = &plan.kernel;
+    let names = [(Step::Hostname, &kernel.hostname), (Step::Domainname, &kernel.domainname)];
+    let names = names.into_iter().filter(|(_, name)| name.is_some()).map(|(step, _)| (step, Namespace::Uts));
+    let sysctls = kernel.sysctls.iter().zip(0..).map(|(sysctl, i)| (Step::Sysctl(i), sysctl.owner));
+    for (step, owner) in names.chain(sysctls) {
+        let joined = plan.entry.join.iter().position(|join| join.kind == owner);
         let Some(joined) = joined.and_then(|position| joins.get(position)) else { continue };
-        let own =
-            KernelString::new(format!("/proc/thread-self/ns/{}", sysctl.owner.file())).unwrap_or_default();
-        fault.attempt(Step::Sysctl(i), || {
+        let own = KernelString::new(format!("/proc/thread-self/ns/{}", owner.file())).unwrap_or_default();
+        fault.attempt(step, || {
             let same = fs::kind(joined.as_fd())?.identity == fs::path_kind(own.as_c_str())?.identity;
             if same { Err(Stop { call: Call::Setns, errno: libc::EPERM }) } else { Ok(()) }
         })?;
