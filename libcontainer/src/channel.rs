@@ -6,7 +6,7 @@
 //! Go(Namespaces) -->                       ids are mapped
 //! Go(Cgroup)     -->                       only if init moves itself into version 1 cgroups, or ids were mapped
 //!                <-- Forked(pid)           only if a second process is needed; the first one ends
-//!                <-- Reached(Environment)  only if the config has prestart or createRuntime hooks
+//!                <-- Reached(Environment)  only if the config has network devices, prestart or createRuntime hooks
 //! Go(Environment) -->
 //!                <-- Reached(Created)
 //! Go(Created)    -->                       the record is written: the container exists

@@ -147,7 +147,7 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::Hostname | Step::Domainname | Step::Sysctl(_), libc::EPERM) if stop.call == Call::Setns => {
             "the namespace that the container joins is the runtime's own: to set it would change the host"
         }
-        (Step::Mount(_), libc::EPERM) if stop.call == Call::MountSetattr => {
+        (Step::Mount(_), libc::EPERM) if [Call::MountSetattr, Call::Remount].contains(&stop.call) => {
             "in a user namespace no mount loses the ro, nosuid, nodev, noexec or access time that it has outside; \
              leave the option out that takes one away"
         }

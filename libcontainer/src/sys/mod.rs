@@ -51,7 +51,7 @@ calls! {
     Mount = "mount", MountSetattr = "mount_setattr", MoveMount = "move_mount", Open = "open",
     OpenTree = "open_tree", Openat2 = "openat2", Personality = "personality", PidfdOpen = "pidfd_open",
     PivotRoot = "pivot_root", Poll = "poll", Prctl = "prctl", Read = "read", Readlink = "readlink",
-    Recv = "recv", Rmdir = "rmdir", SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "send",
+    Recv = "recv", Remount = "mount(MS_REMOUNT)", Rmdir = "rmdir", SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "send",
     SetMempolicy = "set_mempolicy", Setdomainname = "setdomainname", Setgroups = "setgroups",
     Sethostname = "sethostname", Setns = "setns", Setresgid = "setresgid", Setresuid = "setresuid",
     Setrlimit = "prlimit", Setsid = "setsid", Signal = "sigaction", Socket = "socket", Stat = "stat",

@@ -153,10 +153,14 @@ pub fn remount(fd: BorrowedFd<'_>, flags: u64, cleared: u64, data: &CStr) -> Res
     let path = own_descriptor(fd);
     let target = CStr::from_bytes_until_nul(&path).unwrap_or_default();
     let flags = flags | libc::MS_REMOUNT;
-    match mount(c"none", target, c"", flags, data) {
+    let change = |flags| match mount(c"none", target, c"", flags, data) {
+        Err(stop) => Err(Stop { call: Call::Remount, ..stop }),
+        Ok(()) => Ok(()),
+    };
+    match change(flags) {
         Err(stop) if stop.is(Errno::EPERM) => {
             let kept = flags | present_flags(fd)? & !cleared;
-            if kept == flags { Err(stop) } else { mount(c"none", target, c"", kept, data) }
+            if kept == flags { Err(stop) } else { change(kept) }
         }
         other => other,
     }
