@@ -274,7 +274,6 @@ fn d08_whatever_fails_after_the_move_the_device_is_where_and_how_it_was() {
     let plan = net.runtime().call(["plan", "--steps", "--bundle", path, "any"]).unwrap().success().unwrap();
     let codes = plan.stdout.lines().map(|line| line.trim().split(' ').next().unwrap());
     let mut failed = 0;
-    #[expect(clippy::explicit_counter_loop, reason = "steps after the last that fails are not counted")]
     for code in codes {
         let id = net.runtime().fresh_id();
         let created = net.runtime().call(["create", "--bundle", path, "--fail-at", code, &id]).unwrap();
