@@ -147,16 +147,16 @@ impl Way {
         let index = device.index.map_or_else(|| self.away.link(name).map(|link| link.index), Ok)?;
         self.away.move_link(index, self.home_namespace.as_fd(), name)?;
         let index = self.home.link(name)?.index;
+        // What is refused of one thing is no reason to leave out the others.
         for address in &device.addresses {
-            self.home.add_address(index, address, false)?;
+            let _refused = self.home.add_address(index, address, false);
         }
         if device.link.up {
             self.home.set_up(index)?;
         }
-        if index == device.link.index {
-            for route in &device.routes {
-                self.home.add_route(route)?;
-            }
+        // Routes name their device by its number, which is another one if somebody took it meanwhile.
+        for route in device.routes.iter().filter(|_| index == device.link.index) {
+            let _refused = self.home.add_route(route);
         }
         Ok(())
     }
