@@ -10,6 +10,7 @@ mod resctrl;
 mod rootless;
 mod stage;
 mod words;
+mod wrapped;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ pub use resctrl::Resctrl;
 pub use rootless::Rootless;
 pub use stage::Stage;
 pub use words::{create, deadline, has_ended, nothing_left, refused, text_of, waiting};
+pub use wrapped::Wrapped;
 
 /// The binary under test: what `KETCH` names, else `ketch` beside this test in the target directory.
 ///

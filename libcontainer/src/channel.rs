@@ -8,7 +8,7 @@
 //!                <-- Forked(pid)           only if a second process is needed; the first one ends
 //!                <-- Reached(Sources)      only for more mounts than the runtime has opened sources for; repeated
 //! Go(Sources)    -->                       with the next of them
-//!                <-- Reached(Environment)  only if the config has prestart or createRuntime hooks
+//!                <-- Reached(Environment)  only if the config has network devices, prestart or createRuntime hooks
 //! Go(Environment) -->
 //!                <-- Reached(Created)
 //! Go(Created)    -->                       the record is written: the container exists

@@ -89,7 +89,7 @@ impl Error {
                 "container init died while it was being set up".to_owned()
             }
             Because::Said(output) if !output.is_empty() => {
-                format!("{what}: {}; it printed: {output}", failure.stop)
+                format!("{what}: {}; it printed: {output}{}", failure.stop, hint(failure.step, failure.stop))
             }
             Because::Found(reason) => format!("{what}: {reason}"),
             Because::Hint(text) => format!("{what}: {}\nhint: {text}", failure.stop),
@@ -164,6 +164,22 @@ fn hint(step: Step, stop: Stop) -> String {
                 None => return String::new(),
             }
         }
+        (Step::MapIds, _) => return map_hint(stop),
+        (Step::NetDevice(_), libc::ENODEV) => "the runtime's network namespace has no device of this name",
+        (Step::NetDevice(_), libc::EEXIST) => {
+            "the container's network namespace has a device of this name; give another, or one that ends in %d"
+        }
+        (Step::NetDevice(_), libc::EINVAL) => "the kernel keeps devices of this kind in their namespace",
+        (Step::NetDevice(_), libc::EPERM) => {
+            "to take a device away takes CAP_NET_ADMIN in the user namespace that owns the network namespace it is in"
+        }
+        (Step::Hostname | Step::Domainname | Step::Sysctl(_), libc::EPERM) if stop.call == Call::Setns => {
+            "the namespace that the container joins is the runtime's own: to set it would change the host"
+        }
+        (Step::Mount(_), libc::EPERM) if [Call::MountSetattr, Call::Remount].contains(&stop.call) => {
+            "in a user namespace no mount loses the ro, nosuid, nodev, noexec or access time that it has outside; \
+             leave the option out that takes one away"
+        }
         (Step::CgroupCreate(_), libc::EBUSY) => "the cgroup has processes already",
         (Step::CgroupCreate(_), libc::EDEADLK) => "the cgroup or one above it is frozen",
         (Step::CgroupWrite(_), libc::EBUSY) => "the limit is below current usage",
@@ -224,6 +240,25 @@ fn hint(step: Step, stop: Stop) -> String {
         (Step::Cwd, libc::ENOENT) => "the working directory is not inside the container's root",
         (Step::Console, libc::ENODEV | libc::ENOENT) => {
             "the container needs a devpts file system on /dev/pts"
+        }
+        _ => return String::new(),
+    };
+    format!("\nhint: {text}")
+}
+
+fn map_hint(stop: Stop) -> String {
+    let text = match (stop.call, stop.errno) {
+        (Call::Execve, libc::ENOENT) => {
+            "newuidmap and newgidmap are not found, and without them a user who is not root maps no more than the \
+             own id; install the package uidmap (Debian) or shadow-utils (Fedora)"
+        }
+        (Call::Exit, _) => {
+            "/etc/subuid and /etc/subgid have to give these ids to the user who calls the runtime: see \
+             usermod(8), --add-subuids and --add-subgids"
+        }
+        (_, libc::EPERM) => "the runtime's own user namespace does not have all of these ids",
+        (_, libc::EINVAL) => {
+            "the kernel takes no map that is longer than a page, which is 4096 bytes; merge ranges"
         }
         _ => return String::new(),
     };

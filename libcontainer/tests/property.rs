@@ -146,6 +146,8 @@ fn tree() -> impl Strategy<Value = Value> {
         "seccomp",
         "uidMappings",
         "devices",
+        "netDevices",
+        "sysctl",
     ];
     let key = || prop_oneof![proptest::sample::select(KEYS).prop_map(str::to_owned), odd_text()];
     scalar().prop_recursive(5, 48, 6, move |inner| {

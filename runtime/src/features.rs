@@ -35,7 +35,7 @@ pub(crate) fn document() -> Value {
             "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
             "memoryPolicy": { "modes": schedule::memory_mode_names(), "flags": schedule::memory_flag_names() },
             "mountExtensions": { "idmap": { "enabled": true } },
-            "netDevices": { "enabled": false },
+            "netDevices": { "enabled": true },
         },
         "annotations": {
             "ketch.version": env!("CARGO_PKG_VERSION"),

@@ -20,6 +20,9 @@ use crate::plan::step::Step;
 use crate::state::CgroupDirectory;
 use crate::sys::{Call, Stop, process};
 
+/// What /sys/kernel/cgroup/delegate lists, before Linux 4.15 had it. Spec: config-linux.md#cgroup-ownership.
+const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+
 /// The cgroups of a container that is being made; they go again unless they are kept.
 #[derive(Debug)]
 pub(crate) struct Group<'a> {
@@ -71,6 +74,28 @@ impl<'a> Group<'a> {
             })?;
         }
         Ok(())
+    }
+
+    /// Hands the version 2 cgroup over to the container's user, as far as the kernel means that to be done.
+    /// See cgroups(7), Cgroups delegation.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn hand_over(&self) -> Result<(), Failure> {
+        let Some(owner) = self.plan.owner else { return Ok(()) };
+        self.fault.attempt(Step::CgroupOwner, || {
+            let Some(directory) = self.unified()? else { return Ok(()) };
+            let listed = read("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| DELEGATED.to_owned());
+            for file in std::iter::once("").chain(listed.lines()) {
+                let name = KernelString::new(file).unwrap_or_default();
+                match crate::sys::fs::change_user(directory.as_fd(), name.as_c_str(), owner) {
+                    // Not every cgroup has every file. And who may not give it away is not asked to.
+                    Err(stop) if stop.is(Errno::ENOENT) || stop.is(Errno::EPERM) => {}
+                    other => other?,
+                }
+            }
+            Ok(())
+        })
     }
 
     /// The version 2 directory, to be born into.

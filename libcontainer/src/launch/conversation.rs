@@ -7,7 +7,7 @@ use nix::poll::PollFlags;
 
 use super::cgroup::Group;
 use super::supply::Supply;
-use super::{Because, Broken, Launched, Settings, devices, idmap};
+use super::{Because, Broken, Launched, Settings, devices, idmap, net_devices};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::hooks::{self, Stage};
 use crate::plan::Plan;
@@ -37,13 +37,14 @@ impl Conversation<'_, '_> {
         launched.group.make(CgroupVersion::V1)?;
         launched.group.limit()?;
         launched.resctrl.join(launched.pid())?;
+        launched.group.hand_over()?;
         tracing::debug!(
             path = plan.cgroup.path,
             limits = plan.cgroup.writes.len(),
             "cgroup is made and limited"
         );
-        if let (Some(maps), true) = (&plan.ids.maps, plan.entry.clone.contains(Namespace::User)) {
-            fault.attempt(Step::MapIds, || idmap::write(launched.pid(), maps))?;
+        if plan.entry.clone.contains(Namespace::User) {
+            self.map_ids(launched)?;
         }
         if self.waits {
             launched
@@ -57,9 +58,17 @@ impl Conversation<'_, '_> {
         let mut reached = None;
         while reached != Some(Milestone::Created) || self.reforked != plan.entry.refork {
             match launched.channel.receive_words().at(Step::Channel)? {
-                Some((Message::Reached(milestone), _)) => {
+                Some((Message::Reached(Milestone::Namespaces), _)) => {
+                    self.map_ids(launched)?;
+                    launched.channel.send(Message::Go(Milestone::Namespaces)).at(Step::Channel)?;
+                }
+                Some((Message::Reached(Milestone::Sources), _)) => {
+                    let sources = self.supply.batch()?;
+                    launched.channel.send_sources(&sources).at(Step::Channel)?;
+                }
+                // Created is answered by the caller, when the record is written.
+                Some((Message::Reached(milestone @ (Milestone::Environment | Milestone::Created)), _)) => {
                     reached = Some(milestone);
-                    self.answer(milestone, launched)?;
                 }
                 Some((Message::Forked(pid), _)) => {
                     adopt(pid, &mut launched.leash)?;
@@ -68,8 +77,14 @@ impl Conversation<'_, '_> {
                     launched.resctrl.join(launched.pid())?;
                 }
                 Some((Message::Failed(failure), words)) => return Err(Broken::heard(failure, &words)),
-                Some((Message::Go(_), _)) => return Err(garbled().into()),
+                Some((Message::Reached(_) | Message::Go(_), _)) => return Err(garbled().into()),
                 None => return Err(Broken::from(died())),
+            }
+            // The second process may be heard before the first one has told of it.
+            if reached == Some(Milestone::Environment) && self.reforked == plan.entry.refork {
+                reached = None;
+                self.complete_environment(launched)?;
+                launched.channel.send(Message::Go(Milestone::Environment)).at(Step::Channel)?;
             }
         }
         Ok(())
@@ -83,27 +98,22 @@ impl Conversation<'_, '_> {
         }
     }
 
-    fn answer(&mut self, milestone: Milestone, launched: &mut Launched<'_>) -> Result<(), Broken> {
-        match milestone {
-            Milestone::Namespaces => {
-                if let Some(maps) = &self.plan.ids.maps {
-                    self.settings.fault.attempt(Step::MapIds, || idmap::write(launched.pid(), maps))?;
-                }
-            }
-            Milestone::Environment => {
-                tracing::debug!("environment is built; prestart and createRuntime hooks run");
-                self.run_hooks(launched)?;
-            }
-            Milestone::Sources => {
-                let sources = self.supply.batch()?;
-                return Ok(launched.channel.send_sources(&sources).at(Step::Channel)?);
-            }
-            // The caller answers when the record is written.
-            Milestone::Created => return Ok(()),
-            Milestone::Cgroup | Milestone::Start | Milestone::Listener => return Err(garbled().into()),
-        }
-        launched.channel.send(Message::Go(milestone)).at(Step::Channel)?;
-        Ok(())
+    /// Maps the ids of the new user namespace.
+    fn map_ids(&self, launched: &Launched<'_>) -> Result<(), Broken> {
+        let Some(maps) = &self.plan.ids.maps else { return Ok(()) };
+        self.settings.fault.attempt(Step::MapIds, || Ok(()))?;
+        idmap::write(launched.pid(), maps).map_err(|unmapped| Broken {
+            failure: Failure { step: Step::MapIds, stop: unmapped.stop },
+            because: Because::Said(unmapped.said),
+        })
+    }
+
+    /// What the container's environment lacks when its own process has built its part.
+    fn complete_environment(&self, launched: &mut Launched<'_>) -> Result<(), Broken> {
+        let devices = &self.plan.net_devices;
+        launched.devices = net_devices::take(devices, launched.pid(), self.settings.fault)?;
+        tracing::debug!("environment is built; prestart and createRuntime hooks run");
+        self.run_hooks(launched)
     }
 
     fn run_hooks(&self, launched: &Launched<'_>) -> Result<(), Broken> {

@@ -10,6 +10,19 @@ use crate::channel::{Channel, Milestone};
 use crate::plan::ids::{IdMaps, IdRange, map_text};
 use crate::sys::{Call, Stop, process};
 
+/// Why ids could not be mapped, and what the program that was to do it said.
+#[derive(Debug)]
+pub(super) struct Unmapped {
+    pub(super) stop: Stop,
+    pub(super) said: String,
+}
+
+impl From<Stop> for Unmapped {
+    fn from(stop: Stop) -> Unmapped {
+        Unmapped { stop, said: String::new() }
+    }
+}
+
 /// Maps the ids of the new user namespace that process `pid` is in.
 ///
 /// A runtime with the rights writes the maps itself. Without them, it may map its own ids; for more there
@@ -17,11 +30,11 @@ use crate::sys::{Call, Stop, process};
 ///
 /// # Errors
 /// The kernel or the helper refuses.
-pub(super) fn write(pid: i32, maps: &IdMaps) -> Result<(), Stop> {
+pub(super) fn write(pid: i32, maps: &IdMaps) -> Result<(), Unmapped> {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     if uid == 0 {
         put(pid, "uid_map", &map_text(&maps.users))?;
-        return put(pid, "gid_map", &map_text(&maps.groups));
+        return Ok(put(pid, "gid_map", &map_text(&maps.groups))?);
     }
     if maps_only(&maps.groups, gid) {
         // user_namespaces(7): who may not set groups may write the map.
@@ -31,7 +44,7 @@ pub(super) fn write(pid: i32, maps: &IdMaps) -> Result<(), Stop> {
         help("newgidmap", pid, &maps.groups)?;
     }
     if maps_only(&maps.users, uid) {
-        put(pid, "uid_map", &map_text(&maps.users))
+        Ok(put(pid, "uid_map", &map_text(&maps.users))?)
     } else {
         help("newuidmap", pid, &maps.users)
     }
@@ -46,7 +59,7 @@ fn put(pid: i32, file: &str, text: &str) -> Result<(), Stop> {
         .map_err(|e| Stop { call: Call::Write, errno: e.raw_os_error().unwrap_or(libc::EIO) })
 }
 
-fn help(helper: &str, pid: i32, ranges: &[IdRange]) -> Result<(), Stop> {
+fn help(helper: &str, pid: i32, ranges: &[IdRange]) -> Result<(), Unmapped> {
     let numbers = ranges.iter().flat_map(|r| [r.inside, r.outside, r.count]).map(|n| n.to_string());
     // A helper with more rights than ours gets nothing of our environment but where programs are.
     let mut command = Command::new(helper);
@@ -56,8 +69,11 @@ fn help(helper: &str, pid: i32, ranges: &[IdRange]) -> Result<(), Stop> {
     }
     match command.output() {
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(Stop { call: Call::Exit, errno: output.status.code().unwrap_or(-1) }),
-        Err(e) => Err(Stop { call: Call::Execve, errno: e.raw_os_error().unwrap_or(libc::EIO) }),
+        Ok(output) => Err(Unmapped {
+            stop: Stop { call: Call::Exit, errno: output.status.code().unwrap_or(-1) },
+            said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        }),
+        Err(e) => Err(Stop { call: Call::Execve, errno: e.raw_os_error().unwrap_or(libc::EIO) }.into()),
     }
 }
 
@@ -75,7 +91,7 @@ pub(super) fn empty_namespace(maps: &IdMaps) -> Result<OwnedFd, Stop> {
     })?;
     let child = process::Leash::new(child);
     let pid = child.child().map_or(0, |child| child.pid);
-    write(pid, maps)?;
+    write(pid, maps).map_err(|unmapped| unmapped.stop)?;
     let path = format!("/proc/{pid}/ns/user");
     let namespace = fs::File::open(path)
         .map_err(|e| Stop { call: Call::Open, errno: e.raw_os_error().unwrap_or(libc::EIO) })?;

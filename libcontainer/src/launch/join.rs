@@ -66,8 +66,8 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
     // The pid namespace takes effect for children: the runtime enters it if it may, and comes back.
     let step_in = enters_pid && joining.privileged;
     let entry = Entry { refork: enters_pid && !step_in, ..Entry::default() };
-    let inside =
-        step_in.then(|| Inside::enter(joining.target.as_fd(), pid_flag)).transpose().at(Step::Join(0))?;
+    let inside = step_in.then(|| Inside::enter(joining.target.as_fd(), Namespace::Pid));
+    let inside = inside.transpose().at(Step::Join(0))?;
     let flags = if step_in { joining.namespaces & !pid_flag } else { joining.namespaces };
     let target = init::Target { pidfd: joining.target, flags };
     let filter = joining.seccomp.map(super::listener::compile).transpose().at(Step::CompileFilter)?;

@@ -8,9 +8,11 @@ pub(crate) mod filter;
 mod idmap;
 mod join;
 pub(crate) mod listener;
+mod net_devices;
 pub(crate) mod rdt;
 mod supply;
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
@@ -33,6 +35,7 @@ use crate::sys::{Call, Stop, socket};
 use cgroup::Group;
 use conversation::{Conversation, died, gather};
 pub(crate) use join::{Joining, join};
+use net_devices::Moved;
 use rdt::Resctrl;
 use supply::Supply;
 
@@ -69,7 +72,7 @@ pub(crate) struct Broken {
 pub(crate) enum Because {
     /// Nothing.
     Unknown,
-    /// The end of what a hook printed.
+    /// The end of what a hook or another program printed.
     Said(String),
     /// The program that could not be executed, where it was found, and the interpreter that it names.
     Program { path: String, interpreter: String },
@@ -106,6 +109,8 @@ impl From<Failure> for Broken {
 /// A container's process that is ready to start, and its cgroups. Both go again unless they are kept.
 #[derive(Debug)]
 pub(crate) struct Launched<'a> {
+    // First of all: devices come back from a namespace that may go with the process.
+    devices: Moved,
     // Dropped in this order: who waits for us ends, who does not is killed, and then the cgroup can be removed.
     channel: Channel,
     leash: Leash,
@@ -132,6 +137,7 @@ impl<'a> Launched<'a> {
         let child = self.leash.release().ok_or(gone)?;
         self.group.keep();
         self.resctrl.keep();
+        self.devices.keep();
         Ok((child, self.channel))
     }
 
@@ -170,11 +176,12 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     let (mut orders, supply) = prepare(plan, &settings, group.tasks(), theirs, &streams)?;
     let waits = orders.enter.waits;
     orders.list_descriptors();
-    let child = fault.attempt(Step::Clone, || spawn(&plan.entry, &group, &mut orders))?;
+    let child = spawn(&plan.entry, &group, &mut orders)?;
     tracing::debug!(pid = child.pid, "container init is cloned");
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
-    let mut launched = Launched { leash: Leash::new(child), group, resctrl, channel, streams };
+    let mut launched =
+        Launched { devices: Moved::default(), leash: Leash::new(child), group, resctrl, channel, streams };
     let mut conversation = Conversation { plan, settings: &settings, supply, waits, reforked: false };
     match conversation.hold(&mut launched) {
         Ok(()) => Ok(launched),
@@ -198,6 +205,7 @@ fn prepare<'a>(
     let fault = settings.fault;
     let proc = Proc::open().at(Step::Channel)?;
     let joins = open_namespaces(&plan.entry, fault)?;
+    spare_own(plan, &joins, fault)?;
     let mut supply = Supply::new(plan, &joins, fault);
     let sources = Sources::new(supply.batch()?);
     let program = match &plan.process {
@@ -226,7 +234,9 @@ fn prepare<'a>(
         rootfs: &plan.rootfs,
         kernel: &plan.kernel,
         sources,
-        announce: !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty(),
+        announce: !hooks.prestart.is_empty()
+            || !hooks.create_runtime.is_empty()
+            || !plan.net_devices.is_empty(),
         create_container: hooks.create_container.iter().map(hooks::Program::new).collect(),
         start_container: hooks.start_container.iter().map(hooks::Program::new).collect(),
         streams: streams.again().at(Step::HookOutput)?,
@@ -272,36 +282,73 @@ fn open_namespaces(entry: &Entry, fault: Fault) -> Result<Vec<OwnedFd>, Failure>
     entry.join.iter().zip(0..).map(|(join, i)| open(&join.path, i)).collect()
 }
 
+/// A namespace that is joined may be the runtime's own by another name, and its names and parameters the host's.
+fn spare_own(plan: &Plan, joins: &[OwnedFd], fault: Fault) -> Result<(), Failure> {
+    let kernel = &plan.kernel;
+    let names = [(Step::Hostname, &kernel.hostname), (Step::Domainname, &kernel.domainname)];
+    let names = names.into_iter().filter(|(_, name)| name.is_some()).map(|(step, _)| (step, Namespace::Uts));
+    let sysctls = kernel.sysctls.iter().zip(0..).map(|(sysctl, i)| (Step::Sysctl(i), sysctl.owner));
+    for (step, owner) in names.chain(sysctls) {
+        let joined = plan.entry.join.iter().position(|join| join.kind == owner);
+        let Some(joined) = joined.and_then(|position| joins.get(position)) else { continue };
+        let own = KernelString::new(format!("/proc/thread-self/ns/{}", owner.file())).unwrap_or_default();
+        fault.attempt(step, || {
+            let same = fs::kind(joined.as_fd())?.identity == fs::path_kind(own.as_c_str())?.identity;
+            if same { Err(Stop { call: Call::Setns, errno: libc::EPERM }) } else { Ok(()) }
+        })?;
+    }
+    Ok(())
+}
+
 /// Makes the container's process, inside its version 2 cgroup if it has one.
-fn spawn(entry: &Entry, group: &Group<'_>, orders: &mut Orders<'_>) -> Result<Child, Stop> {
-    let cgroup = group.unified()?;
-    let inside = entry.step_in.as_ref().map(|join| {
-        let namespace = fs::open(CWD, join.path.as_c_str(), libc::O_RDONLY, 0)?;
-        Inside::enter(namespace.as_fd(), join.kind.flag())
+fn spawn(entry: &Entry, group: &Group<'_>, orders: &mut Orders<'_>) -> Result<Child, Failure> {
+    let fault = orders.fault;
+    let inside = step_in(entry, fault)?;
+    let child = fault.attempt(Step::Clone, || {
+        let cgroup = group.unified()?;
+        process::spawn(entry.clone.flags(), cgroup.as_ref().map(AsFd::as_fd), || init::run(orders))
     });
-    let inside = inside.transpose()?;
-    let child = process::spawn(entry.clone.flags(), cgroup.as_ref().map(AsFd::as_fd), || init::run(orders));
     drop(inside);
     child
 }
 
-/// The calling thread's children are born in another pid namespace, until this is dropped.
+/// Steps into the pid namespace that is to be joined. It counts as the last of those that are.
+fn step_in(entry: &Entry, fault: Fault) -> Result<Option<Inside>, Failure> {
+    let Some(join) = &entry.step_in else { return Ok(None) };
+    let last = u16::try_from(entry.join.len()).unwrap_or(u16::MAX);
+    let open = || fs::open(CWD, join.path.as_c_str(), libc::O_RDONLY, 0);
+    let namespace = fault.attempt(Step::OpenNamespace(last), open)?;
+    fault.attempt(Step::Join(last), || Inside::enter(namespace.as_fd(), join.kind)).map(Some)
+}
+
+/// The network namespace of the calling thread.
+const OWN_NETWORK: &CStr = c"/proc/thread-self/ns/net";
+
+/// The calling thread is in another network namespace, or its children are born in another pid namespace, until
+/// this is dropped.
 struct Inside {
     own: OwnedFd,
+    kind: Namespace,
 }
 
 impl Inside {
-    fn enter(namespace: BorrowedFd<'_>, kind: i32) -> Result<Inside, Stop> {
-        let own = process::own_namespace(c"/proc/thread-self/ns/pid_for_children")?;
-        process::setns(namespace, kind)?;
-        Ok(Inside { own })
+    fn enter(namespace: BorrowedFd<'_>, kind: Namespace) -> Result<Inside, Stop> {
+        let file = match kind {
+            Namespace::Pid => c"/proc/thread-self/ns/pid_for_children",
+            _ => OWN_NETWORK,
+        };
+        let inside = Inside { own: process::own_namespace(file)?, kind };
+        // Who may not come back does not go.
+        process::setns(inside.own.as_fd(), kind.flag())?;
+        process::setns(namespace, kind.flag())?;
+        Ok(inside)
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
         // Back to where this thread came from: it has the rights that it had then.
-        let _back = process::setns(self.own.as_fd(), Namespace::Pid.flag());
+        let _back = process::setns(self.own.as_fd(), self.kind.flag());
     }
 }
 

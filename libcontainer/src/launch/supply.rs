@@ -115,9 +115,11 @@ fn open(what: &What, complaint: &mut [u8]) -> Result<OwnedFd, Stop> {
             make(&context, new).inspect_err(|_| context.complain(complaint))
         }
         // These are the container's process's to mount.
-        What::Filesystem { .. } | What::Remount { .. } | What::Cgroup { .. } | What::CgroupTree { .. } => {
-            Err(Stop { call: Call::Open, errno: libc::EINVAL })
-        }
+        What::Filesystem { .. }
+        | What::Sysfs { .. }
+        | What::Remount { .. }
+        | What::Cgroup { .. }
+        | What::CgroupTree { .. } => Err(Stop { call: Call::Open, errno: libc::EINVAL }),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The container's cgroup: where it is and what is written into it, on every layout. Pure.
 
+mod owner;
+
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 
@@ -9,6 +11,8 @@ use super::facts::{CgroupFacts, CgroupVersion, Facts, HierarchyFacts};
 use super::invalid::Findings;
 use super::limits::{self, Hierarchy, Write};
 use crate::path::PATH_MAX;
+
+pub(super) use owner::owner;
 
 const SPEC_DEVICES: &str = "config-linux.md#allowed-device-list";
 const SPEC_PATH: &str = "config-linux.md#cgroups-path";
@@ -26,6 +30,9 @@ pub struct Cgroup {
     /// Device rules for the program of version 2; empty when everything is allowed or version 1 writes do it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceRule>,
+    /// The user, as the runtime counts, who owns it once it is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
     /// Nothing was asked of it, and the runtime may lack the rights: then do without.
     pub optional: bool,
 }
@@ -86,7 +93,7 @@ pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts, findings: &mut Fin
             "config-linux.md#pids",
         );
     }
-    Cgroup { path, hierarchies, writes, devices, optional }
+    Cgroup { path, hierarchies, writes, devices, owner: None, optional }
 }
 
 /// Podman sends its default of this limit to hosts where nobody but root can set it, and counts on a container.

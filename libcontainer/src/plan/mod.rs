@@ -16,6 +16,7 @@ pub mod limits;
 mod list;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 pub mod options;
 pub mod process;
 pub mod rdt;
@@ -40,6 +41,7 @@ use ids::Ids;
 use invalid::{Finding, Findings, Invalid};
 use mounts::Rootfs;
 use namespaces::Entry;
+use net_devices::NetDevice;
 use process::{Kernel, Process};
 use rdt::Rdt;
 use seccomp::Seccomp;
@@ -75,6 +77,9 @@ pub struct Plan {
     pub rdt: Option<Rdt>,
     /// Its root file system.
     pub rootfs: Rootfs,
+    /// Network devices that it gets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub net_devices: Vec<NetDevice>,
     /// Host name and kernel parameters.
     pub kernel: Kernel,
     /// Its program; a container without one can be created, not started.
@@ -126,15 +131,18 @@ impl Plan {
         check_document(spec, &mut findings);
         let entry = namespaces::compile(spec, facts, &mut findings);
         let ids = ids::compile(spec, &entry, &mut findings);
-        let cgroup = cgroup::compile(spec, choices, facts, &mut findings);
+        let owner = cgroup::owner(spec, &entry, facts);
+        let cgroup = Cgroup { owner, ..cgroup::compile(spec, choices, facts, &mut findings) };
         let rdt = rdt::compile(spec, choices, facts, &mut findings);
+        mounts::check_owners(spec, &ids, &mut findings);
         let rootfs = mounts::compile(spec, choices, facts, &entry, &cgroup, &mut findings);
+        let net_devices = net_devices::compile(spec, &entry, facts, &mut findings);
         let kernel = process::kernel(spec, choices, &entry, &mut findings);
         let process = process::compile(spec, facts, &entry, &ids, &mut findings);
         let seccomp = seccomp::compile(spec, &mut findings);
         let hooks = hooks::compile(spec, &mut findings);
         let warnings = findings.finish()?;
-        Ok(Plan { entry, ids, cgroup, rdt, rootfs, kernel, process, seccomp, hooks, warnings })
+        Ok(Plan { entry, ids, cgroup, rdt, rootfs, net_devices, kernel, process, seccomp, hooks, warnings })
     }
 
     /// Compiles one more program for a container that exists: it gets everything that the container's own
@@ -163,17 +171,19 @@ impl Plan {
         let mut each = |step: fn(u16) -> Step, count: usize| steps.extend((0..).take(count).map(step));
         let (rootfs, hooks) = (&self.rootfs, &self.hooks);
         each(Step::RdtSchema, self.rdt.as_ref().map_or(0, |rdt| rdt.schemata.len()));
-        each(Step::OpenNamespace, self.entry.join.len());
+        let joined = self.entry.join.len() + usize::from(self.entry.step_in.is_some());
+        each(Step::OpenNamespace, joined);
         each(Step::CgroupCreate, self.cgroup.hierarchies.len());
         each(Step::CgroupWrite, self.cgroup.writes.len());
         // Version 1 comes first; version 2 is entered by the clone.
         let legacy = self.cgroup.hierarchies.iter().filter(|h| h.version == facts::CgroupVersion::V1);
         each(Step::CgroupJoin, legacy.count());
-        each(Step::Join, self.entry.join.len());
+        each(Step::Join, joined);
         each(Step::TimeOffset, self.entry.offsets.len());
         each(Step::Mount, rootfs.mounts.len());
         each(Step::Device, rootfs.devices.len());
         each(Step::Link, rootfs.links.len());
+        each(Step::NetDevice, self.net_devices.len());
         each(Step::Prestart, hooks.prestart.len());
         each(Step::CreateRuntime, hooks.create_runtime.len());
         each(Step::CreateContainer, hooks.create_container.len());
@@ -203,6 +213,7 @@ impl Plan {
             (Step::BecomeRoot, self.ids.become_root),
             (Step::Loopback, self.kernel.loopback),
             (Step::Refork, self.entry.refork),
+            (Step::CgroupOwner, self.cgroup.owner.is_some()),
             (Step::DeviceProgram, !self.cgroup.devices.is_empty()),
             (Step::Propagation, true),
             (Step::Root, true),
@@ -250,11 +261,6 @@ fn check_document(spec: &Spec, findings: &mut Findings) {
             "is a key without a name; remove it or name it",
             "config.md#annotations",
         );
-    }
-    let linux = spec.linux().as_ref();
-    // Refused rather than ignored: a device that is silently not there is worse than an error.
-    if linux.and_then(|l| l.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty()) {
-        findings.error("/linux/netDevices", "ketch does not apply it yet", "config-linux.md#network-devices");
     }
 }
 
@@ -307,6 +313,11 @@ impl fmt::Display for Described<'_> {
                 let path = plan.rootfs.links.get(usize::from(i)).map_or("?", |l| l.path.as_str());
                 write!(f, "symbolic link {path}")
             }
+            Step::NetDevice(i) => match self.plan.net_devices.get(usize::from(i)) {
+                Some(device) if device.host == device.name => write!(f, "network device {}", device.host),
+                Some(device) => write!(f, "network device {} as {}", device.host, device.name),
+                None => f.write_str("network device"),
+            },
             Step::Mask(i) => write!(f, "maskedPaths[{i}]: {}", path_at(&plan.rootfs.masked, i)),
             Step::ReadonlyPath(i) => {
                 write!(f, "readonlyPaths[{i}]: {}", path_at(&plan.rootfs.readonly_paths, i))
@@ -376,6 +387,7 @@ fn phrase(step: Step) -> &'static str {
         Step::MapIds => "map the ids of the user namespace",
         Step::Unshare => "make the new namespaces",
         Step::Refork => "create the process of the new pid namespace",
+        Step::CgroupOwner => "hand the cgroup over to the container's user",
         Step::BecomeRoot => "become root of the user namespace",
         Step::Loopback => "bring up the loopback device",
         Step::Propagation => "set the propagation of the host's mounts",

@@ -3,6 +3,7 @@
 mod cgroup;
 mod idmap;
 mod instance;
+mod owners;
 mod read;
 
 use std::collections::HashSet;
@@ -21,6 +22,8 @@ use super::invalid::Findings;
 use super::namespaces::Entry;
 use super::options::{self, Attributes, Propagation, SourceLink, ms};
 use crate::path::{KernelString, RootPath, Unusable};
+
+pub(super) use owners::check as check_owners;
 
 const MS_RDONLY: u64 = ms(libc::MS_RDONLY);
 const MS_PRIVATE: u64 = ms(libc::MS_PRIVATE);
@@ -104,6 +107,19 @@ pub enum What {
     },
     /// A new instance of a file system that is changed before it is attached.
     Detached(Detached),
+    /// A new sysfs. A user namespace that does not own the network namespace gets none from the kernel, and the
+    /// host's is bound instead, read-only, with everything below it.
+    #[serde(rename_all = "camelCase")]
+    Sysfs {
+        /// A mere name.
+        source: KernelString,
+        /// `MS_` flags of mount(2).
+        flags: u64,
+        /// Options that are the file system's own.
+        data: KernelString,
+        /// The directory to bind when a new mount is refused.
+        fallback: KernelString,
+    },
     /// A part of the host's file system.
     #[serde(rename_all = "camelCase")]
     Bind {
@@ -255,9 +271,10 @@ impl Mount {
     #[must_use]
     pub fn data(&self) -> &str {
         match &self.what {
-            What::Filesystem { data, .. } | What::Remount { data, .. } | What::Cgroup { data, .. } => {
-                data.as_str()
-            }
+            What::Filesystem { data, .. }
+            | What::Sysfs { data, .. }
+            | What::Remount { data, .. }
+            | What::Cgroup { data, .. } => data.as_str(),
             What::Detached(_) | What::Bind { .. } | What::CgroupTree { .. } => "",
         }
     }
@@ -285,6 +302,7 @@ impl fmt::Display for Mount {
                 }
             }
             What::Bind { source, .. } => write!(f, "bind {source}")?,
+            What::Sysfs { .. } => f.write_str("sysfs")?,
             What::Remount { .. } => f.write_str("remount")?,
             What::Cgroup { .. } | What::CgroupTree { .. } => f.write_str("cgroup")?,
         }

@@ -141,10 +141,14 @@ pub fn kernel(spec: &Spec, choices: &Choices, entry: &Entry, findings: &mut Find
         name(spec.domainname().as_ref(), "domainname", SPEC_DOMAINNAME),
     );
     let keyring = if choices.keyring { KernelString::new(format!("_ses.{}", choices.id)).ok() } else { None };
+    let mut sysctls = sysctl::compile(spec, entry, findings);
+    // Its file is the host's root's to write, also for the root of a user namespace; the system call is not.
+    let domain = sysctls.iter().position(|sysctl| sysctl.file.as_str() == "sys/kernel/domainname");
+    let domain = domain.map(|i| sysctls.remove(i).value);
     Kernel {
         hostname,
-        domainname,
-        sysctls: sysctl::compile(spec, entry, findings),
+        domainname: domainname.or(domain),
+        sysctls,
         keyring,
         loopback: entry.made().contains(Namespace::Network),
     }

@@ -66,6 +66,10 @@ steps! {
     Unshare = 13,
     /// Writing the offsets of the new time namespace.
     TimeOffset(u16) = 14,
+    /// Moving one network device into the container's network namespace.
+    NetDevice(u16) = 66,
+    /// Handing the cgroup over to the container's user.
+    CgroupOwner = 67,
     /// Creating the second process, which lives in the new pid namespace.
     Refork = 15,
     /// Becoming root of the user namespace.

@@ -12,6 +12,9 @@ use crate::path::KernelString;
 pub struct Sysctl {
     /// As the config spells it: `net.ipv4.ip_forward`.
     pub key: String,
+    /// Whose it is.
+    #[serde(skip)]
+    pub owner: Namespace,
     /// Its file below /proc: `sys/net/ipv4/ip_forward`.
     pub file: KernelString,
     /// What is written.
@@ -41,10 +44,10 @@ pub(super) fn compile(spec: &Spec, entry: &Entry, findings: &mut Findings) -> Ve
     let Some(listed) = spec.linux().as_ref().and_then(|l| l.sysctl().as_ref()) else { return Vec::new() };
     let mut sorted: Vec<_> = listed.iter().collect();
     sorted.sort();
-    sorted.into_iter().filter_map(|(key, value)| read(key, value, entry, findings)).collect()
+    sorted.into_iter().filter_map(|(key, value)| read(spec, key, value, entry, findings)).collect()
 }
 
-fn read(key: &str, value: &str, entry: &Entry, findings: &mut Findings) -> Option<Sysctl> {
+fn read(spec: &Spec, key: &str, value: &str, entry: &Entry, findings: &mut Findings) -> Option<Sysctl> {
     let at = format!("/linux/sysctl/{}", pointer_token(key));
     let Some(path) = path(key) else {
         findings.error(at, format!("{key:?} is not the name of a kernel parameter"), SPEC);
@@ -61,9 +64,14 @@ fn read(key: &str, value: &str, entry: &Entry, findings: &mut Findings) -> Optio
     if let Some(says) = refusal(key, &path, owner.map(|o| o.1), entry) {
         findings.error(at.as_str(), says, SPEC);
     }
+    let domain = spec.domainname().as_deref().filter(|domain| !domain.is_empty());
+    if let Some(domain) = domain.filter(|domain| path == "kernel/domainname" && *domain != value) {
+        let says = format!("is {value:?}, and the property domainname is {domain:?}; remove one of them");
+        findings.error(at.as_str(), says, SPEC);
+    }
     let file = findings.check(KernelString::path(&format!("sys/{path}")), at.as_str(), SPEC);
     let value = findings.check(KernelString::new(value), at, SPEC);
-    Some(Sysctl { key: key.to_owned(), file: file?, value: value? })
+    Some(Sysctl { key: key.to_owned(), owner: owner?.1, file: file?, value: value? })
 }
 
 fn refusal(key: &str, path: &str, owner: Option<Namespace>, entry: &Entry) -> Option<String> {

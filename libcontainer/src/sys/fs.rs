@@ -201,6 +201,14 @@ pub fn set_label(fd: BorrowedFd<'_>, label: &CStr) -> Result<(), Stop> {
     check_int(Call::Setxattr, ret).map(drop)
 }
 
+/// Changes the owner of `name` itself and leaves its group.
+///
+/// # Errors
+/// Those of fchownat(2).
+pub fn change_user(at: BorrowedFd<'_>, name: &CStr, uid: u32) -> Result<(), Stop> {
+    change_owner(at, name, uid, u32::MAX)
+}
+
 /// umask(2); the mask before.
 pub fn set_umask(mask: u32) -> u32 {
     // SAFETY: takes an integer and cannot fail.

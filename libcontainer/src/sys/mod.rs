@@ -16,6 +16,7 @@ pub mod creds;
 pub mod fs;
 pub mod listener;
 pub mod mount;
+pub mod netlink;
 pub mod process;
 pub mod root;
 pub mod signal;
@@ -46,20 +47,23 @@ calls! {
     Capset = "capset", Chdir = "chdir", Chmod = "chmod", Chown = "chown", Chroot = "chroot",
     Clone3 = "clone3", CloseRange = "close_range", Closed = "closed", Connect = "connect", Dup = "dup3",
     Execve = "execve", Exit = "exit", Fsconfig = "fsconfig", Fsmount = "fsmount", Fsopen = "fsopen",
-    Ftruncate = "ftruncate", Getcwd = "getcwd", Getdents = "getdents64", Getrandom = "getrandom",
-    Getxattr = "fgetxattr", Injected = "injected fault", Ioctl = "ioctl", IoprioSet = "ioprio_set",
-    Keyctl = "keyctl", Kill = "kill", Killed = "killed", Listen = "listen", Listxattr = "flistxattr",
-    Lseek = "lseek", Memfd = "memfd_create", Mkdir = "mkdir", Mknod = "mknod", Mount = "mount",
-    MountSetattr = "mount_setattr", MoveMount = "move_mount", Open = "open", OpenTree = "open_tree",
-    Openat2 = "openat2", Personality = "personality", PidfdOpen = "pidfd_open", PivotRoot = "pivot_root",
-    Poll = "poll", Prctl = "prctl", Read = "read", Readlink = "readlink", Recv = "recv", Rmdir = "rmdir",
-    SchedGetaffinity = "sched_getaffinity", SchedSetaffinity = "sched_setaffinity",
-    SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "send", SetMempolicy = "set_mempolicy",
-    Setdomainname = "setdomainname", Setgroups = "setgroups", Sethostname = "sethostname", Setns = "setns",
-    Setpgid = "setpgid", Setresgid = "setresgid", Setresuid = "setresuid", Setrlimit = "prlimit",
-    Setsid = "setsid", Setxattr = "setxattr", Signal = "sigaction", Socket = "socket", Stat = "stat",
-    Statfs = "statfs", Symlink = "symlink", TimedOut = "timed out", Umount = "umount", Unlink = "unlink",
-    Unshare = "unshare", Utimens = "utimensat", Wait = "waitid", Write = "write",
+    Ftruncate = "ftruncate", GetAddr = "RTM_GETADDR", GetLink = "RTM_GETLINK", GetRoute = "RTM_GETROUTE",
+    Getcwd = "getcwd", Getdents = "getdents64", Getrandom = "getrandom", Getxattr = "fgetxattr",
+    Injected = "injected fault", Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl",
+    Kill = "kill", Killed = "killed", Listen = "listen", Listxattr = "flistxattr", Lseek = "lseek",
+    Memfd = "memfd_create", Mkdir = "mkdir", Mknod = "mknod", Mount = "mount",
+    MountSetattr = "mount_setattr", MoveMount = "move_mount", NewAddr = "RTM_NEWADDR",
+    NewRoute = "RTM_NEWROUTE", Open = "open", OpenTree = "open_tree", Openat2 = "openat2",
+    Personality = "personality", PidfdOpen = "pidfd_open", PivotRoot = "pivot_root", Poll = "poll",
+    Prctl = "prctl", Read = "read", Readlink = "readlink", Recv = "recv", Remount = "mount(MS_REMOUNT)",
+    Rmdir = "rmdir", SchedGetaffinity = "sched_getaffinity", SchedSetaffinity = "sched_setaffinity",
+    SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "send", SetLink = "RTM_SETLINK",
+    SetMempolicy = "set_mempolicy", Setdomainname = "setdomainname", Setgroups = "setgroups",
+    Sethostname = "sethostname", Setns = "setns", Setpgid = "setpgid", Setresgid = "setresgid",
+    Setresuid = "setresuid", Setrlimit = "prlimit", Setsid = "setsid", Setxattr = "setxattr",
+    Signal = "sigaction", Socket = "socket", Stat = "stat", Statfs = "statfs", Symlink = "symlink",
+    TimedOut = "timed out", Umount = "umount", Unlink = "unlink", Unshare = "unshare",
+    Utimens = "utimensat", Wait = "waitid", Write = "write",
 }
 
 impl Call {

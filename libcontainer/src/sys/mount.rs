@@ -210,7 +210,8 @@ fn flags_after(fd: BorrowedFd<'_>, change: Change<'_>) -> Result<u64, Stop> {
 pub fn remount(fd: BorrowedFd<'_>, change: Change<'_>, superblock: u64, data: &CStr) -> Result<(), Stop> {
     let path = own_descriptor(fd);
     let target = CStr::from_bytes_until_nul(&path).unwrap_or_default();
-    mount(c"none", target, c"", flags_after(fd, change)? | superblock | libc::MS_REMOUNT, data)
+    let flags = flags_after(fd, change)? | superblock | libc::MS_REMOUNT;
+    mount(c"none", target, c"", flags, data).map_err(|stop| Stop { call: Call::Remount, ..stop })
 }
 
 /// mount(2) on `target`, a path of the present root; "." is the working directory.

@@ -26,6 +26,18 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Stop> {
     Ok((first, second))
 }
 
+/// A socket of rtnetlink(7), for the network namespace of the calling thread.
+///
+/// # Errors
+/// Those of socket(2).
+pub(super) fn route() -> Result<OwnedFd, Stop> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: takes integers only.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) };
+    // SAFETY: the descriptor is new and nobody else owns it.
+    check_int(Call::Socket, fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Sends one message. A peer that is gone is an error, never a signal.
 ///
 /// # Errors

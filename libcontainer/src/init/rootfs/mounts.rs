@@ -32,6 +32,18 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
             spare_proc(root, entry, &target)?;
             mount_on(&target, source.as_c_str(), fstype.as_c_str(), *flags, data)?;
         }
+        What::Sysfs { source, flags, data, fallback } => {
+            let target = root.make_plain_directory(destination)?;
+            spare_proc(root, entry, &target)?;
+            match mount_on(&target, source.as_c_str(), c"sysfs", *flags, data.as_c_str()) {
+                Err(stop) if stop.is(Errno::EPERM) => {
+                    let tree = mount::clone_tree(CWD, fallback.as_c_str(), true)?;
+                    change_attributes(tree.as_fd(), true, Attributes::of_flags(*flags | libc::MS_RDONLY))?;
+                    mount::attach(tree.as_fd(), target.as_fd())?;
+                }
+                other => other?,
+            }
+        }
         What::Detached(new) => {
             let tree = match source {
                 Some(tree) => tree,

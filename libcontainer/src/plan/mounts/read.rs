@@ -1,5 +1,6 @@
 //! Reads one entry of `mounts`. Pure.
 
+use nix::libc;
 use oci_spec::runtime::{Mount as SpecMount, Spec};
 
 use super::cgroup::{own_cgroup, tree};
@@ -13,7 +14,7 @@ use crate::plan::facts::Facts;
 use crate::plan::invalid::Findings;
 use crate::plan::namespaces::Entry;
 use crate::plan::namespaces::Namespace;
-use crate::plan::options::{Attributes, Change, Options, Reach, SourceLink, is_bind, lookup};
+use crate::plan::options::{Attributes, Change, Options, Reach, SourceLink, is_bind, lookup, ms};
 
 const SPEC: &str = "config.md#mounts";
 const SPEC_OPTIONS: &str = "config.md#linux-mount-options";
@@ -53,6 +54,23 @@ pub(super) struct Around<'a> {
     pub(super) entry: &'a Entry,
     pub(super) cgroup: &'a Cgroup,
     pub(super) label: Option<&'a str>,
+}
+
+/// Where the host has its sysfs.
+const HOST_SYSFS: &str = "/sys";
+
+impl Around<'_> {
+    /// There may be no cgroup of the container's to show, and the runtime's own is not the container's to change
+    /// (CVE-2023-25809).
+    fn shows_own_cgroup(&self) -> bool {
+        self.cgroup.optional && !self.entry.private(Namespace::Cgroup)
+    }
+
+    /// The network namespace may belong to another user namespace than the container's.
+    fn may_not_own_network(&self) -> bool {
+        let user_changes = self.entry.changes_user() || !self.facts.privileged;
+        user_changes && !self.entry.made().contains(Namespace::Network)
+    }
 }
 
 /// One entry while it is read: what it says, and where it stands in the document.
@@ -186,7 +204,10 @@ fn new(
         findings.error(listed.at("type"), says, SPEC_POSIX);
         return None;
     }
-    let flags = listed.options.flags();
+    let mut flags = listed.options.flags();
+    if matches!(fstype, "cgroup" | "cgroup2") && around.shows_own_cgroup() {
+        flags |= ms(libc::MS_RDONLY);
+    }
     let unified = around.facts.cgroup.unified() && !around.facts.cgroup.hierarchies.is_empty();
     match fstype {
         "cgroup" | "cgroup2" if unified => {
@@ -215,6 +236,13 @@ fn new(
                     around.entry.private(Namespace::Cgroup),
                 ),
             })
+        }
+        "sysfs" if around.may_not_own_network() => {
+            refuse_idmap(listed, idmap.is_some(), "a mount that is not a bind mount", findings);
+            let data = data(listed, None, findings)?;
+            let source = if listed.source().is_empty() { fstype } else { listed.source() };
+            let source = findings.check(KernelString::path(source), listed.at("source"), SPEC)?;
+            Some(What::Sysfs { source, flags, data, fallback: KernelString::path(HOST_SYSFS).ok()? })
         }
         _ => {
             let label = around.label.filter(|_| !UNLABELLED.contains(&fstype));

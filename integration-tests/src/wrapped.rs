@@ -1,0 +1,51 @@
+//! The runtime called by way of another program, which first puts it into other circumstances.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use spec_conformance::{Profile, Runtime};
+use tempfile::TempDir;
+
+use crate::ketch;
+
+/// A runtime of which every call goes through a shell script. The state directory may be given to another user.
+#[derive(Debug)]
+pub struct Wrapped {
+    runtime: Runtime,
+    _directory: TempDir,
+}
+
+impl Wrapped {
+    /// The runtime as `script` calls it: shell words, in which `"$@"` is the binary with its arguments.
+    ///
+    /// # Panics
+    /// The script cannot be written, or the runtime is missing.
+    pub fn new(script: &str) -> Wrapped {
+        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("temporary directory: {error}"));
+        let file = directory.path().join("wrapped-ketch");
+        let text = format!("#!/bin/sh\nset -e\nset -- {} \"$@\"\n{script}\n", ketch().display());
+        let open = |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755));
+        std::fs::write(&file, text)
+            .and_then(|()| open(&file))
+            .and_then(|()| open(directory.path()))
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let runtime = Runtime::new(file, &Profile::KETCH).unwrap_or_else(|error| panic!("{error}"));
+        Wrapped { runtime, _directory: directory }
+    }
+
+    /// The same, with a state directory that belongs to `user`.
+    ///
+    /// # Panics
+    /// It cannot be given away.
+    pub fn owned_by(self, user: u32) -> Wrapped {
+        let root = self.runtime.root();
+        let place = root.parent().unwrap_or(Path::new("/nonexistent"));
+        chown(place, Some(user), Some(user)).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
+        self
+    }
+
+    /// The runtime.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+}
