@@ -100,10 +100,10 @@ fn output_files(spec: &Spec, findings: &mut Findings) -> OutputFiles {
         if !path.starts_with('/') {
             let says =
                 format!("{path:?} is not an absolute path; it names the file that gets what hooks print");
-            findings.error(at, says, "");
+            findings.error(at, says, "config.md#annotations");
             return None;
         }
-        findings.check(KernelString::path(path), at, "")
+        findings.check(KernelString::path(path), at, "config.md#annotations")
     };
     let [stdout, stderr] = [OUTPUT_ANNOTATIONS[0], OUTPUT_ANNOTATIONS[1]].map(&mut read);
     OutputFiles { stdout, stderr }

@@ -23,6 +23,7 @@ use super::namespaces::Entry;
 use super::options::{self, Attributes, Propagation, SourceLink, ms};
 use crate::path::{KernelString, RootPath, Unusable};
 
+pub use instance::{CopyUp, Detached, Parameter};
 pub(super) use owners::check as check_owners;
 
 const MS_RDONLY: u64 = ms(libc::MS_RDONLY);
@@ -181,53 +182,6 @@ impl What {
             _ => None,
         }
     }
-}
-
-/// A new instance of a file system that is changed before it is attached, made by fsopen(2). With mapped ids the
-/// runtime makes it, else the container's process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Detached {
-    /// Its type, as in /proc/filesystems.
-    pub fstype: KernelString,
-    /// Its source; for many types a mere name.
-    pub source: KernelString,
-    /// Options of the file system.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parameters: Vec<Parameter>,
-    /// `MOUNT_ATTR_` flags.
-    pub attributes: u64,
-    /// Its ids are mapped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idmap: Option<IdMap>,
-    /// As of [`What::Filesystem`].
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub inherits_mode: bool,
-    /// It begins with a copy of the directory that it covers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub copy_up: Option<CopyUp>,
-    /// It is made read-only when that is done.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub readonly: bool,
-}
-
-/// One option of a file system, as fsconfig(2) takes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Parameter {
-    /// Its name.
-    pub key: KernelString,
-    /// Its value; a flag has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<KernelString>,
-}
-
-/// A tmpfs takes over what it covers: the content, and of the directory itself what no option gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct CopyUp {
-    /// Its owner.
-    pub uid: bool,
-    /// Its group.
-    pub gid: bool,
 }
 
 /// A version 1 hierarchy in the container's `/sys/fs/cgroup`.
@@ -447,7 +401,7 @@ fn paths(list: &[String], at: &str, clause: &'static str, findings: &mut Finding
 /// The steps of a plan are counted in 16 bits.
 fn fits(length: usize, at: &str, findings: &mut Findings) {
     if length > usize::from(u16::MAX) {
-        findings.error(at, format!("{length} entries; there can be at most 65535"), "");
+        findings.error(at, format!("{length} entries; there can be at most 65535"), "config.md");
     }
 }
 

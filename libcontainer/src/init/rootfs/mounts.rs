@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::{devices, instance};
-use crate::path::{PATH_MAX, RootPath};
+use crate::path::{KernelString, PATH_MAX, RootPath};
 use crate::plan::mounts::{Mount, TreeHierarchy, What};
 use crate::plan::options::{Attributes, SourceLink};
 use crate::sys::fs::{self, CWD};
@@ -37,9 +37,7 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
             spare_proc(root, entry, &target)?;
             match mount_on(&target, source.as_c_str(), c"sysfs", *flags, data.as_c_str()) {
                 Err(stop) if stop.is(Errno::EPERM) => {
-                    let tree = mount::clone_tree(CWD, fallback.as_c_str(), true)?;
-                    change_attributes(tree.as_fd(), true, Attributes::of_flags(*flags | libc::MS_RDONLY))?;
-                    mount::attach(tree.as_fd(), target.as_fd())?;
+                    bind_instead(fallback, true, *flags | libc::MS_RDONLY, &target)?;
                 }
                 other => other?,
             }
@@ -56,26 +54,7 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
             mount::attach(tree.as_fd(), target.as_fd())?;
             return finish(tree.as_fd(), entry);
         }
-        What::Bind { source: path, deep, attributes, link, by_runtime, .. } => {
-            let opened = match source {
-                Some(file) if *link == SourceLink::Copied && is_link(&file)? => {
-                    return copy_link(root, destination, &file);
-                }
-                // Only looked at: it is no link.
-                Some(_) if !by_runtime => None,
-                other => other,
-            };
-            let tree = match opened {
-                Some(tree) => tree,
-                None => clone_source(path.as_c_str(), *deep, *link)?,
-            };
-            let target = make_target(root, entry, tree.as_fd())?;
-            spare_proc(root, entry, &target)?;
-            attach(tree.as_fd(), target.as_fd())?;
-            change_attributes(tree.as_fd(), false, *attributes)?;
-            // By the descriptor: looked up, a bound link would be followed.
-            return finish(tree.as_fd(), entry);
-        }
+        What::Bind { .. } => return bind(root, entry, source),
         What::Remount { attributes, superblock: None, .. } => {
             change_attributes(open(root, entry)?.as_fd(), false, *attributes)?;
         }
@@ -89,9 +68,7 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
             spare_proc(root, entry, &target)?;
             match mount_on(&target, c"cgroup", c"cgroup2", *flags, data.as_c_str()) {
                 Err(stop) if stop.is(Errno::EPERM) || stop.is(Errno::EBUSY) => {
-                    let tree = mount::clone_tree(CWD, fallback.as_c_str(), false)?;
-                    mount::attach(tree.as_fd(), target.as_fd())?;
-                    change_attributes(tree.as_fd(), false, Attributes::of_flags(*flags))?;
+                    bind_instead(fallback, false, *flags, &target)?;
                 }
                 other => other?,
             }
@@ -106,6 +83,37 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
         return Ok(());
     }
     finish(open(&root.top()?, entry)?.as_fd(), entry)
+}
+
+fn bind(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Stop> {
+    let What::Bind { source: path, deep, attributes, link, by_runtime, .. } = &entry.what else {
+        return Ok(());
+    };
+    let opened = match source {
+        Some(file) if *link == SourceLink::Copied && is_link(&file)? => {
+            return copy_link(root, &entry.destination, &file);
+        }
+        // Only looked at: it is no link.
+        Some(_) if !by_runtime => None,
+        other => other,
+    };
+    let tree = match opened {
+        Some(tree) => tree,
+        None => clone_source(path.as_c_str(), *deep, *link)?,
+    };
+    let target = make_target(root, entry, tree.as_fd())?;
+    spare_proc(root, entry, &target)?;
+    attach(tree.as_fd(), target.as_fd())?;
+    change_attributes(tree.as_fd(), false, *attributes)?;
+    // By the descriptor: looked up, a bound link would be followed.
+    finish(tree.as_fd(), entry)
+}
+
+/// Binds a part of the host's instead of a mount that the kernel refuses.
+fn bind_instead(path: &KernelString, deep: bool, flags: u64, target: &OwnedFd) -> Result<(), Stop> {
+    let tree = mount::clone_tree(CWD, path.as_c_str(), deep)?;
+    change_attributes(tree.as_fd(), deep, Attributes::of_flags(flags))?;
+    mount::attach(tree.as_fd(), target.as_fd())
 }
 
 /// A detached copy of the source of a bind mount.

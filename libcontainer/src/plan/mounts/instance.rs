@@ -1,9 +1,10 @@
 //! A new file system that is changed before it is attached: by fsopen(2) rather than mount(2). Pure.
 
 use nix::libc;
+use serde::Serialize;
 
+use super::IdMap;
 use super::read::Listed;
-use super::{CopyUp, Detached, IdMap, Parameter};
 use crate::path::KernelString;
 use crate::plan::invalid::Findings;
 
@@ -11,6 +12,53 @@ const SPEC: &str = "config.md#linux-mount-options";
 
 /// fsconfig(2) takes no longer value.
 const VALUE_MAX: usize = 255;
+
+/// A new instance of a file system that is changed before it is attached, made by fsopen(2). With mapped ids the
+/// runtime makes it, else the container's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Detached {
+    /// Its type, as in /proc/filesystems.
+    pub fstype: KernelString,
+    /// Its source; for many types a mere name.
+    pub source: KernelString,
+    /// Options of the file system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Parameter>,
+    /// `MOUNT_ATTR_` flags.
+    pub attributes: u64,
+    /// Its ids are mapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idmap: Option<IdMap>,
+    /// As of [`super::What::Filesystem`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub inherits_mode: bool,
+    /// It begins with a copy of the directory that it covers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_up: Option<CopyUp>,
+    /// It is made read-only when that is done.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub readonly: bool,
+}
+
+/// One option of a file system, as fsconfig(2) takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Parameter {
+    /// Its name.
+    pub key: KernelString,
+    /// Its value; a flag has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<KernelString>,
+}
+
+/// A tmpfs takes over what it covers: the content, and of the directory itself what no option gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CopyUp {
+    /// Its owner.
+    pub uid: bool,
+    /// Its group.
+    pub gid: bool,
+}
 
 /// What it is made of.
 pub(super) struct Instance<'a> {

@@ -137,7 +137,7 @@ fn destination(listed: &Listed<'_>, findings: &mut Findings) -> Option<RootPath>
              covered ({}); remove the mount",
             COVERABLE.join(", ")
         );
-        findings.error(at, says, "");
+        findings.error(at, says, SPEC);
     }
     Some(path)
 }
@@ -237,40 +237,38 @@ fn new(
                 ),
             })
         }
-        "sysfs" if around.may_not_own_network() => {
-            refuse_idmap(listed, idmap.is_some(), "a mount that is not a bind mount", findings);
-            let data = data(listed, None, findings)?;
-            let source = if listed.source().is_empty() { fstype } else { listed.source() };
-            let source = findings.check(KernelString::path(source), listed.at("source"), SPEC)?;
-            Some(What::Sysfs { source, flags, data, fallback: KernelString::path(HOST_SYSFS).ok()? })
-        }
-        _ => {
-            let label = around.label.filter(|_| !UNLABELLED.contains(&fstype));
-            let data = data(listed, label, findings)?;
-            let source = if listed.source().is_empty() { fstype } else { listed.source() };
-            let source = findings.check(KernelString::path(source), listed.at("source"), SPEC)?;
-            refuse_idmap(
-                listed,
-                idmap.is_some() && NAMESPACED.contains(&fstype),
-                &no_idmap(fstype),
-                findings,
-            );
-            let tmpfs = fstype == "tmpfs";
-            let has_mode = data.as_str().split(',').any(|option| option.starts_with("mode="));
-            let inherits_mode = tmpfs && !has_mode;
-            let copy_up = tmpfs && listed.options.copy_up;
-            let fstype = findings.check(KernelString::path(fstype), listed.at("type"), SPEC_POSIX)?;
-            // Mounted by a process of the container's, a file system has the container's ids anyway: all that a
-            // runtime without the right to mount can do, and enough.
-            let idmap =
-                idmap.filter(|map| map.maps.is_some() || around.facts.capabilities & CAP_SYS_ADMIN != 0);
-            if idmap.is_none() && !copy_up {
-                return Some(What::Filesystem { fstype, source, flags, data, inherits_mode });
-            }
-            let instance = Instance { fstype, source, idmap, data: &data, inherits_mode, copy_up };
-            instance::compile(instance, listed, findings).map(What::Detached)
-        }
+        _ => filesystem(listed, fstype, flags, idmap, around, findings),
     }
+}
+
+/// A new instance of a file system.
+fn filesystem(
+    listed: &Listed<'_>,
+    fstype: &str,
+    flags: u64,
+    idmap: Option<IdMap>,
+    around: &Around<'_>,
+    findings: &mut Findings,
+) -> Option<What> {
+    refuse_idmap(listed, idmap.is_some() && NAMESPACED.contains(&fstype), &no_idmap(fstype), findings);
+    let data = data(listed, around.label.filter(|_| !UNLABELLED.contains(&fstype)), findings)?;
+    let source = if listed.source().is_empty() { fstype } else { listed.source() };
+    let source = findings.check(KernelString::path(source), listed.at("source"), SPEC)?;
+    if fstype == "sysfs" && around.may_not_own_network() {
+        return Some(What::Sysfs { source, flags, data, fallback: KernelString::path(HOST_SYSFS).ok()? });
+    }
+    let tmpfs = fstype == "tmpfs";
+    let inherits_mode = tmpfs && !data.as_str().split(',').any(|option| option.starts_with("mode="));
+    let copy_up = tmpfs && listed.options.copy_up;
+    let fstype = findings.check(KernelString::path(fstype), listed.at("type"), SPEC_POSIX)?;
+    // Mounted by a process of the container's, a file system has the container's ids anyway: all that a runtime
+    // without the right to mount can do, and enough.
+    let idmap = idmap.filter(|map| map.maps.is_some() || around.facts.capabilities & CAP_SYS_ADMIN != 0);
+    if idmap.is_none() && !copy_up {
+        return Some(What::Filesystem { fstype, source, flags, data, inherits_mode });
+    }
+    let instance = Instance { fstype, source, idmap, data: &data, inherits_mode, copy_up };
+    instance::compile(instance, listed, findings).map(What::Detached)
 }
 
 fn no_idmap(fstype: &str) -> String {
