@@ -292,7 +292,7 @@ fn rich() -> BundleBuilder {
         .set("/process/oomScoreAdj", json!(500))
         .set("/process/user/umask", json!(0o27))
         .set("/process/user/additionalGids", json!([10, 20]))
-        .set("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 5}))
+        .set("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 19}))
         .set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 6}))
         .push("/process/rlimits", json!({"type": "RLIMIT_CORE", "hard": 0, "soft": 0}))
         .set("/linux/personality", json!({"domain": "LINUX32"}))

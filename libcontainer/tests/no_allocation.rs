@@ -257,7 +257,7 @@ fn rich() -> Value {
                              "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"]},
             "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}],
             "oomScoreAdj": 500, "noNewPrivileges": true,
-            "scheduler": {"policy": "SCHED_BATCH", "nice": 3},
+            "scheduler": {"policy": "SCHED_BATCH", "nice": 19},
             "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0},
             "execCPUAffinity": {"initial": "0-8191", "final": "0-8191"},
         },
