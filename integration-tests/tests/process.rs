@@ -99,7 +99,7 @@ fn p03_a_working_directory_that_is_none_is_refused() {
     let why = refused(file.clone().set("/process/cwd", json!("etc")));
     assert!(why.contains("/process/cwd: \"etc\" is not an absolute path"), "{why}");
     let why = refused(file.remove("/process/cwd"));
-    assert!(why.contains("missing field `cwd`"), "{why}");
+    assert!(why.contains("/process/cwd: is missing"), "{why}");
 }
 
 #[test]

@@ -303,7 +303,7 @@ fn m45_a_remount_keeps_what_a_user_namespace_must_not_take_away() {
         assert!(seen.contains(&flag), "{seen:?}");
     }
     let words =
-        ["mounts[3]: remount on /data: mount(MS_REMOUNT): operation not permitted", "leave the option out"];
+        ["mounts[3]: remount on /data: mount_setattr: operation not permitted", "leave the option out"];
     refused(wrapped.runtime(), bundle(json!(["remount", "bind", "ro", "dev"])), &words);
 }
 

@@ -129,6 +129,12 @@ impl Error {
                     "exec: {name:?}{found}: {stop}\nhint: its interpreter {interpreter}, or what that one needs, does not exist"
                 )
             }
+            // Nobody could look, or there was nothing to look at any more.
+            (ErrorKind::ProgramMissing, Call::Execve) => {
+                format!(
+                    "exec: {name:?}{found}: {stop}\nhint: its interpreter does not exist, or it has just gone itself"
+                )
+            }
             // No kernel is without this call, but one whose answer nobody is left to give fails like this.
             (_, Call::Execve) if stop.errno == libc::ENOSYS => {
                 format!("exec: {name:?}: {stop}\nhint: the seccomp agent has closed the listener")
