@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use integration_tests::{create, deadline, nothing_left, refused, runtime, waiting};
 use nix::fcntl::{Flock, FlockArg};
@@ -293,7 +293,9 @@ fn make_executable(path: &Path) {
 fn l15_delete_removes_only_the_cgroups_that_create_made() {
     let runtime = runtime();
     let (id, above) = (runtime.fresh_id(), runtime.fresh_id());
-    let parent = PathBuf::from(format!("/sys/fs/cgroup/pids/{above}"));
+    let hierarchy = Path::new("/sys/fs/cgroup");
+    let unified = hierarchy.join("cgroup.controllers").exists();
+    let parent = if unified { hierarchy.to_owned() } else { hierarchy.join("pids") }.join(&above);
     fs::create_dir(&parent).unwrap();
     let path = format!("/{above}/made/{id}");
     let bundle =
