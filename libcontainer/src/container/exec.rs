@@ -11,6 +11,7 @@ use crate::launch::{self, Joining};
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
 use crate::plan::step::Step;
+use crate::sys::Call;
 
 use super::{Container, Running, Status};
 
@@ -125,7 +126,14 @@ impl Container {
             preserved: options.preserved,
         };
         launch::join(joining).map(Running::new).map_err(|broken| {
-            if self.status() == Status::Stopped {
+            let stopped = self.status() == Status::Stopped;
+            if let (true, Some(killed)) =
+                (stopped || broken.failure.stop.call == Call::Closed, self.oom_killed())
+            {
+                let who = if stopped { "container init" } else { "the process of exec" };
+                return Error::out_of_memory(who, killed);
+            }
+            if stopped {
                 return exited();
             }
             match broken.failure.step {
