@@ -112,6 +112,6 @@ fn r09_start_and_exec_say_of_what_a_created_container_died() {
     assert_eq!(numbers(&execed.stderr).0, LIMIT, "{execed:?}");
     assert_eq!(container.wait().unwrap(), Exit::Signal(9));
     let started = container.start().unwrap();
-    refused(&started, "container init was OOM-killed");
+    refused(&started, "cannot start a container that has stopped; OOM-killed");
     assert_eq!(numbers(&started.stderr).0, LIMIT);
 }

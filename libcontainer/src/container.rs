@@ -307,7 +307,9 @@ impl Container {
     fn wrong_state(&self, verb: &str, status: Status) -> Error {
         let message = match (verb, status) {
             ("start", Status::Running) => "cannot start an already running container".to_owned(),
-            ("start", Status::Stopped) => "cannot start a container that has stopped".to_owned(),
+            ("start", Status::Stopped) => {
+                format!("cannot start a container that has stopped{}", self.last_words())
+            }
             _ => format!("cannot {verb} container {} in the {} state", self.id(), status.word()),
         };
         Error::new(ErrorKind::State, message)

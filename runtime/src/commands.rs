@@ -138,7 +138,7 @@ pub(crate) const KILLED: i32 = 128 + 9;
 /// Says of a program that was killed that it was for its memory, if the kernel has killed more than `before`.
 pub(crate) fn tell_out_of_memory(container: &Container, before: u64) {
     if let Some(killed) = container.oom_killed().filter(|killed| killed.kills > before) {
-        tracing::error!("container {} was OOM-killed: {killed}", container.id());
+        tracing::error!("container {}: OOM-killed: {killed}", container.id());
     }
 }
 

@@ -45,19 +45,19 @@ impl Container {
     /// ```
     ///
     /// # Errors
-    /// The container has stopped, or the kernel does not tell of its memory.
+    /// The container has stopped.
     pub fn events(&self) -> Result<Events, Error> {
         self.runs()?;
         let gone = || Error::new(ErrorKind::State, format!("container with id {} is not running", self.id()));
         let init = self.init().ok_or_else(gone)?;
-        let watched = self.record.cgroups.iter().find_map(|directory| {
-            Memory::watch(directory.version, &directory.path)
-                .map_err(|error| (directory.path.display().to_string(), error))
-                .transpose()
+        let memory = self.record.cgroups.iter().find_map(|directory| {
+            // A kernel for real-time does not tell of version 1; statistics are there all the same.
+            Memory::watch(directory.version, &directory.path).unwrap_or_else(|error| {
+                let path = directory.path.display();
+                tracing::warn!("cgroup {path}: it will not be told that memory runs out: {error}");
+                None
+            })
         });
-        let memory = watched.transpose().map_err(|(path, error)| {
-            Error::new(ErrorKind::System, format!("watch the memory of cgroup {path}: {error}"))
-        })?;
         Ok(Events { init, memory })
     }
 }

@@ -107,7 +107,10 @@ impl Container {
                 if terminal { "a terminal needs a console socket" } else { "a console socket needs --tty" };
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        let exited = || Error::new(ErrorKind::State, "container not running: it has exited");
+        let exited = || {
+            let says = format!("container not running: it has exited{}", self.last_words());
+            Error::new(ErrorKind::State, says)
+        };
         let target = self.init().ok_or_else(exited)?;
         let pid = self.record.process.map_or(0, |init| init.pid);
         let joining = Joining {
@@ -126,21 +129,17 @@ impl Container {
             preserved: options.preserved,
         };
         launch::join(joining).map(Running::new).map_err(|broken| {
-            let stopped = self.status() == Status::Stopped;
-            if let (true, Some(killed)) =
-                (stopped || broken.failure.stop.call == Call::Closed, self.oom_killed())
-            {
-                let who = if stopped { "container init" } else { "the process of exec" };
-                return Error::out_of_memory(who, killed);
-            }
-            if stopped {
+            if self.status() == Status::Stopped {
                 return exited();
             }
             match broken.failure.step {
                 Step::FindProgram | Step::Exec => Error::program(&plan.process, &broken),
                 step => {
                     let what = format_args!("exec in container {}: {}", self.id(), plan.describe(step));
-                    Error::step(what, &broken)
+                    match self.oom_killed().filter(|_| broken.failure.stop.call == Call::Closed) {
+                        Some(killed) => Error::out_of_memory(&format!("{what}: the process"), killed),
+                        None => Error::step(what, &broken),
+                    }
                 }
             }
         })

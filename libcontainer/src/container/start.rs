@@ -26,9 +26,6 @@ impl Container {
     /// The container is not created, the program cannot be executed, or a hook fails; then it is stopped.
     pub fn start(&self) -> Result<(), Error> {
         let status = self.status();
-        if status == Status::Stopped {
-            return Err(self.died(None));
-        }
         if status != Status::Created {
             return Err(self.wrong_state("start", status));
         }

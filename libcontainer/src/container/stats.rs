@@ -54,6 +54,11 @@ impl Container {
         self.record.cgroups.iter().find_map(cgroup::out_of_memory)
     }
 
+    /// For the end of a sentence that says that it has stopped: the memory limit that was hit, if one was.
+    pub(super) fn last_words(&self) -> String {
+        self.oom_killed().map_or_else(String::new, |killed| format!("; OOM-killed: {killed}"))
+    }
+
     /// Demands that it has processes.
     pub(super) fn runs(&self) -> Result<(), Error> {
         match self.status() {
