@@ -114,4 +114,6 @@ fn r09_start_and_exec_say_of_what_a_created_container_died() {
     let started = container.start().unwrap();
     refused(&started, "cannot start a container that has stopped; OOM-killed");
     assert_eq!(numbers(&started.stderr).0, LIMIT);
+    let execed = container.exec(["/bin/probe"]).unwrap();
+    assert!(execed.stderr.contains("container not running; OOM-killed"), "{execed:?}");
 }

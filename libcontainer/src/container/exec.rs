@@ -90,10 +90,8 @@ impl Container {
                 ));
             }
             Status::Creating | Status::Stopped => {
-                return Err(Error::new(
-                    ErrorKind::State,
-                    "cannot exec in a container that is not running: container not running",
-                ));
+                let says = "cannot exec in a container that is not running: container not running";
+                return Err(Error::new(ErrorKind::State, format!("{says}{}", self.last_words())));
             }
         }
         let spec: Spec = self.config()?;
