@@ -306,7 +306,7 @@ fn list_shows_containers_as_a_table_as_json_and_as_ids() {
 }
 
 #[test]
-fn k60_ps_shows_the_containers_processes_as_json_and_as_a_table() {
+fn k59_k60_ps_shows_the_containers_processes_as_json_and_as_a_table() {
     let runtime = runtime();
     let bundle = Bundle::new().args(["/bin/probe", "fork", "2"]).build().unwrap();
     let mut container = runtime.create(&bundle).unwrap();
@@ -319,6 +319,11 @@ fn k60_ps_shows_the_containers_processes_as_json_and_as_a_table() {
     let table = runtime.call(["ps", container.id()]).unwrap().success().unwrap().stdout;
     assert_eq!(table.lines().count(), 4, "{table}");
     assert!(table.contains(&container.pid().to_string()));
+    for form in ["json", "table"] {
+        let missing = runtime.call(["ps", "--format", form, "nobody"]).unwrap();
+        assert!(missing.stderr.contains("container nobody does not exist"), "{missing:?}");
+        assert_eq!((missing.exit, missing.stdout.as_str()), (Exit::Code(1), ""));
+    }
 }
 
 #[test]

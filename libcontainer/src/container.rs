@@ -2,8 +2,10 @@
 
 mod agent;
 mod create;
+mod events;
 mod exec;
 mod start;
+mod stats;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,9 +23,11 @@ use crate::launch::{cgroup, rdt};
 use crate::plan::document;
 use crate::plan::hooks::Hook;
 use crate::state::{Entry, Identity, Record, Store};
+use crate::stats::OomKilled;
 use crate::sys::{Stop, process};
 
 pub use create::{Options, Running, compile, create, run};
+pub use events::Events;
 pub use exec::ExecOptions;
 
 /// How long `delete` waits for processes that it has killed.
@@ -74,6 +78,9 @@ pub struct State {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     pub owner: String,
+    /// Of a container that has stopped: a memory limit was hit. Not the specification's, and not runc's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_killed: Option<OomKilled>,
 }
 
 /// A container that exists.
@@ -152,7 +159,9 @@ impl Container {
     /// ```
     #[must_use]
     pub fn state(&self) -> State {
-        State::of(&self.record, self.status())
+        let status = self.status();
+        let oom_killed = if status == Status::Stopped { self.oom_killed() } else { None };
+        State { oom_killed, ..State::of(&self.record, status) }
     }
 
     /// Sends a signal to the first process, or with `all` to every process of the container.
@@ -298,7 +307,9 @@ impl Container {
     fn wrong_state(&self, verb: &str, status: Status) -> Error {
         let message = match (verb, status) {
             ("start", Status::Running) => "cannot start an already running container".to_owned(),
-            ("start", Status::Stopped) => "cannot start a container that has stopped".to_owned(),
+            ("start", Status::Stopped) => {
+                format!("cannot start a container that has stopped{}", self.last_words())
+            }
             _ => format!("cannot {verb} container {} in the {} state", self.id(), status.word()),
         };
         Error::new(ErrorKind::State, message)
@@ -318,6 +329,7 @@ impl State {
             created: record.created.clone(),
             annotations: record.annotations.clone(),
             owner: owner_name(record.owner),
+            oom_killed: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::plan::mounts::Mount;
 use crate::plan::process::Process;
 use crate::plan::step::Step;
 use crate::state::Refused;
+use crate::stats::OomKilled;
 use crate::sys::Call;
 
 /// Why a verb could not do its work. It has left nothing behind.
@@ -84,9 +85,7 @@ impl Error {
         let failure = broken.failure;
         let kind = if is_hook(failure.step) { ErrorKind::Hook } else { ErrorKind::System };
         let message = match &broken.because {
-            Because::OutOfMemory(limit, peak) => {
-                format!("container init was OOM-killed: limit {limit}, peak {peak}; raise the memory limit")
-            }
+            Because::OutOfMemory(killed) => return Error::out_of_memory("container init", *killed),
             Because::Unknown if failure.stop.call == Call::Closed => {
                 "container init died while it was being set up".to_owned()
             }
@@ -102,6 +101,11 @@ impl Error {
             _ => format!("{what}: {}{}", failure.stop, hint::line(failure.step, failure.stop)),
         };
         Error { kind, message }
+    }
+
+    /// A process of a container was killed for its memory.
+    pub(crate) fn out_of_memory(who: &str, killed: OomKilled) -> Error {
+        Error::new(ErrorKind::System, format!("{who} was OOM-killed: {killed}; raise the memory limit"))
     }
 
     /// A program that cannot be executed, in the words that clients look for.

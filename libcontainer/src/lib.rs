@@ -40,6 +40,7 @@ pub mod path;
 pub mod plan;
 pub mod seal;
 pub mod state;
+pub mod stats;
 #[doc(hidden)]
 pub mod sys;
 
@@ -50,3 +51,4 @@ pub use host::is_privileged;
 pub use launch::filter::{architectures as filter_architectures, library_version as filter_library_version};
 pub use plan::Plan;
 pub use state::Store;
+pub use stats::Stats;

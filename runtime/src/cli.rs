@@ -1,8 +1,11 @@
 //! The command line: runc's commands and flags, spelled as clients spell them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::duration::interval;
 
 /// An OCI container runtime for Linux.
 #[derive(Debug, Parser)]
@@ -89,6 +92,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// List the processes of a container
     Ps(Ps),
+    /// Tell of a container what it uses, every few seconds, and that its memory ran out, as JSON
+    Events(Events),
     /// Write a config.json to start from
     Spec(SpecArgs),
     /// Print what this runtime supports as JSON
@@ -201,6 +206,19 @@ pub(crate) struct Ps {
     /// Options for ps(1) [default: -ef]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) options: Vec<String>,
+}
+
+/// What is told of a container.
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Time from one line of statistics to the next, such as 5s, 100ms or 1m30s
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = interval, allow_hyphen_values = true)]
+    pub(crate) interval: Duration,
+    /// Print statistics once, and nothing else
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// The container's id
+    pub(crate) id: String,
 }
 
 /// What config.json is written.

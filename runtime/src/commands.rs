@@ -11,7 +11,7 @@ use libcontainer::state::Store;
 
 use crate::cli::{Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
 use crate::outcome::{Failure, connect, print, print_json, write_pid_file};
-use crate::{exec, features, foreground, listing, signals, spec};
+use crate::{events, exec, features, foreground, listing, signals, spec};
 
 /// Carries out a command; gives the exit status.
 pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
@@ -31,6 +31,7 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
         Command::List(args) => listing::containers(&store, &args),
         Command::Exec(args) => exec::exec(&store, args),
         Command::Ps(args) => listing::processes(&store, &args),
+        Command::Events(args) => events::events(&store, &args),
         Command::Spec(args) => spec::write(&args),
         Command::Features => print_json(&features::document()),
         Command::Plan(args) => plan(global, &args),
@@ -122,10 +123,23 @@ fn run_container(store: &Store, global: &Global, args: &Run) -> Result<i32, Fail
     let (container, program) = container::run(store, &bundle, &options(console))?;
     let attended = write_pid_file(args.create.pid_file.as_deref(), program.pid())
         .and_then(|()| foreground.attend(program));
+    if let Ok(KILLED) = attended {
+        tell_out_of_memory(&container, 0);
+    }
     if !args.keep || attended.is_err() {
         container.delete(true)?;
     }
     attended
+}
+
+/// The exit status that stands for SIGKILL.
+pub(crate) const KILLED: i32 = 128 + 9;
+
+/// Says of a program that was killed that it was for its memory, if the kernel has killed more than `before`.
+pub(crate) fn tell_out_of_memory(container: &Container, before: u64) {
+    if let Some(killed) = container.oom_killed().filter(|killed| killed.kills > before) {
+        tracing::error!("container {}: OOM-killed: {killed}", container.id());
+    }
 }
 
 fn kill(store: &Store, global: &Global, args: &Kill) -> Result<i32, Failure> {

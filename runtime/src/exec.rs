@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 
 use crate::cli::Exec;
+use crate::commands::{KILLED, tell_out_of_memory};
 use crate::foreground::Foreground;
 use crate::outcome::{Failure, connect, write_pid_file};
 
@@ -53,9 +54,14 @@ fn attempt(store: &Store, args: Exec) -> Result<i32, Failure> {
     }
     let mut foreground = Foreground::enter(terminal && options.console.is_none(), true)?;
     options.console = options.console.map(Ok).or_else(|| foreground.console()).transpose()?;
+    let before = container.oom_killed().map_or(0, |killed| killed.kills);
     let program = container.exec(&process, options)?;
     let program = tell_pid(args.pid_file.as_deref(), program)?;
-    foreground.attend(program)
+    let status = foreground.attend(program)?;
+    if status == KILLED {
+        tell_out_of_memory(&container, before);
+    }
+    Ok(status)
 }
 
 /// Writes the pid file. A program that nobody can be told of does not run on.

@@ -3,6 +3,8 @@
 
 mod cli;
 mod commands;
+mod duration;
+mod events;
 mod exec;
 mod features;
 mod foreground;

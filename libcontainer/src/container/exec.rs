@@ -11,6 +11,7 @@ use crate::launch::{self, Joining};
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
 use crate::plan::step::Step;
+use crate::sys::Call;
 
 use super::{Container, Running, Status};
 
@@ -89,10 +90,8 @@ impl Container {
                 ));
             }
             Status::Creating | Status::Stopped => {
-                return Err(Error::new(
-                    ErrorKind::State,
-                    "cannot exec in a container that is not running: container not running",
-                ));
+                let says = "cannot exec in a container that is not running: container not running";
+                return Err(Error::new(ErrorKind::State, format!("{says}{}", self.last_words())));
             }
         }
         let spec: Spec = self.config()?;
@@ -106,7 +105,10 @@ impl Container {
                 if terminal { "a terminal needs a console socket" } else { "a console socket needs --tty" };
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        let exited = || Error::new(ErrorKind::State, "container not running: it has exited");
+        let exited = || {
+            let says = format!("container not running: it has exited{}", self.last_words());
+            Error::new(ErrorKind::State, says)
+        };
         let target = self.init().ok_or_else(exited)?;
         let pid = self.record.process.map_or(0, |init| init.pid);
         let joining = Joining {
@@ -132,7 +134,10 @@ impl Container {
                 Step::FindProgram | Step::Exec => Error::program(&plan.process, &broken),
                 step => {
                     let what = format_args!("exec in container {}: {}", self.id(), plan.describe(step));
-                    Error::step(what, &broken)
+                    match self.oom_killed().filter(|_| broken.failure.stop.call == Call::Closed) {
+                        Some(killed) => Error::out_of_memory(&format!("{what}: the process"), killed),
+                        None => Error::step(what, &broken),
+                    }
                 }
             }
         })

@@ -60,12 +60,20 @@ impl Container {
         match heard {
             // The channel closes by itself when the program is executed.
             Ok((true, None)) => self.poststart(),
-            Ok((false, None)) => Err(gone.map_or_else(|| self.wrong_state("start", Status::Stopped), lost)),
+            Ok((false, None)) => Err(self.died(gone.map(lost))),
             Ok((_, Some((Message::Failed(failure), words)))) => {
                 Err(self.broken(&Broken::heard(failure, &words)))
             }
             Ok((_, Some(_))) => Err(lost(Stop { call: Call::Recv, errno: libc::EBADMSG })),
             Err(failure) => Err(self.broken(&failure.into())),
+        }
+    }
+
+    /// It has ended without a word before its program ran.
+    fn died(&self, gone: Option<Error>) -> Error {
+        match self.oom_killed() {
+            Some(killed) => Error::out_of_memory("container init", killed),
+            None => gone.unwrap_or_else(|| self.wrong_state("start", Status::Stopped)),
         }
     }
 

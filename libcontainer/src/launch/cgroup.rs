@@ -18,6 +18,7 @@ use crate::plan::facts::CgroupVersion;
 use crate::plan::limits::Hierarchy;
 use crate::plan::step::Step;
 use crate::state::CgroupDirectory;
+use crate::stats::OomKilled;
 use crate::sys::{Call, Stop, process};
 
 /// What /sys/kernel/cgroup/delegate lists, before Linux 4.15 had it. Spec: config-linux.md#cgroup-ownership.
@@ -140,9 +141,9 @@ impl<'a> Group<'a> {
         self.made.clear();
     }
 
-    /// How the memory limit was hit, if it was: the limit and the most that was used, in bytes.
+    /// How a memory limit was hit, if one was.
     #[must_use]
-    pub(crate) fn out_of_memory(&self) -> Option<(String, String)> {
+    pub(crate) fn out_of_memory(&self) -> Option<OomKilled> {
         self.made.iter().flatten().find_map(out_of_memory)
     }
 }
@@ -256,16 +257,11 @@ fn inherit_cpuset(parent: &Path, child: &Path) -> Result<(), Stop> {
     Ok(())
 }
 
-fn out_of_memory(directory: &CgroupDirectory) -> Option<(String, String)> {
-    let [events, limit, peak] = match directory.version {
-        CgroupVersion::V2 => ["memory.events", "memory.max", "memory.peak"],
-        CgroupVersion::V1 => ["memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes"],
-    };
-    let events = read(directory.path.join(events)).ok()?;
-    let killed = events.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
-    let value =
-        |file| read(directory.path.join(file)).map_or_else(|_| "?".into(), |text| text.trim().to_owned());
-    (killed != "0").then(|| (value(limit), value(peak)))
+/// How a memory limit was hit, as the memory cgroup tells it, if that is in this directory.
+#[must_use]
+pub(crate) fn out_of_memory(directory: &CgroupDirectory) -> Option<OomKilled> {
+    let unified = directory.version == CgroupVersion::V2;
+    OomKilled::read(unified, &|file| read(directory.path.join(file)).ok())
 }
 
 /// All processes in a cgroup and below it.

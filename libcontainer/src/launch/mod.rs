@@ -28,6 +28,7 @@ use crate::plan::namespaces::{Entry, Namespace};
 use crate::plan::process::Process;
 use crate::plan::step::Step;
 use crate::state::{CgroupDirectory, ResctrlGroup};
+use crate::stats::OomKilled;
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::process::{self, Child, Leash, Strings};
 use crate::sys::{Call, Stop, socket};
@@ -80,8 +81,8 @@ pub(crate) enum Because {
     Found(String),
     /// What to do about it.
     Hint(String),
-    /// The container's memory limit was hit: the limit and the most that was used.
-    OutOfMemory(String, String),
+    /// A memory limit was hit.
+    OutOfMemory(OomKilled),
 }
 
 impl Broken {
@@ -358,7 +359,7 @@ fn explain(broken: Broken, launched: &Launched<'_>) -> Broken {
         return broken;
     }
     let because = match launched.group.out_of_memory() {
-        Some((limit, peak)) => Because::OutOfMemory(limit, peak),
+        Some(killed) => Because::OutOfMemory(killed),
         None => Because::Unknown,
     };
     Broken { because, ..broken }
