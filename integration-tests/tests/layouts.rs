@@ -52,7 +52,8 @@ fn g01_g02_g03_a_path_is_the_same_in_every_hierarchy_and_each_time() {
         let id = runtime.fresh_id();
         let named = path.map(|path| path.replace("{}", &id));
         let first = cgroups(&runtime, named.as_deref(), &id);
-        let expected = format!(":{}", expected.replace("{}", &id));
+        // A relative one is beside the runtime's own cgroup where there is version 2 alone.
+        let expected = expected.replace("{}", &id);
         assert!(first.iter().filter(|line| line.ends_with(&expected)).count() >= 1, "{first:?}");
         assert_eq!(first, cgroups(&runtime, named.as_deref(), &id), "another place the second time");
         if is_hybrid() {

@@ -18,7 +18,8 @@ use crate::fault::Fault;
 use crate::path::KernelString;
 use crate::plan::cgroup::Cgroup;
 use crate::plan::facts::CgroupVersion;
-use crate::plan::limits::Hierarchy;
+use crate::plan::limits::{Hierarchy, Write};
+use crate::plan::list;
 use crate::plan::step::Step;
 use crate::state::CgroupDirectory;
 use crate::sys::{Call, Stop};
@@ -94,6 +95,7 @@ impl<'a> Group<'a> {
             let path = directory.path.join(&write.file);
             self.fault.attempt(Step::CgroupWrite(i), || match write_value(&path, &write.value) {
                 Err(stop) if stop.is(Errno::ENOENT) && write.may_be_absent => Ok(()),
+                Ok(()) if directory.version == CgroupVersion::V2 => check_set(&directory.path, write),
                 other => other,
             })?;
         }
@@ -195,6 +197,17 @@ pub(super) fn read(path: impl AsRef<Path>) -> Result<String, Stop> {
 fn write_value(path: &Path, value: &str) -> Result<(), Stop> {
     let file = fs::File::options().write(true).open(path).map_err(|e| stop(Call::Open, &e))?;
     crate::sys::fs::write(file.as_fd(), value.as_bytes())
+}
+
+/// Version 2 takes any set of CPUs or memory nodes, and uses what the cgroup above has if that has none of them: a
+/// container would run where it must not. All other files refuse what they cannot do.
+fn check_set(directory: &Path, write: &Write) -> Result<(), Stop> {
+    if !["cpuset.cpus", "cpuset.mems"].contains(&write.file.as_str()) || write.value.is_empty() {
+        return Ok(());
+    }
+    let used = read(directory.join(format!("{}.effective", write.file)))?;
+    let within = list::is_within(used.trim(), &write.value);
+    if within { Ok(()) } else { Err(Stop::new(Call::Write, Errno::ERANGE)) }
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Stop> {

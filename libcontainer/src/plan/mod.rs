@@ -14,7 +14,7 @@ pub mod hooks;
 pub mod ids;
 pub mod invalid;
 pub mod limits;
-mod list;
+pub(crate) mod list;
 pub mod mounts;
 pub mod namespaces;
 pub mod net_devices;
