@@ -131,3 +131,36 @@ fn g07_a_cgroup_with_processes_is_refused_and_they_are_left_alone() {
     stranger.wait().unwrap();
     fs::remove_dir(&directory).unwrap();
 }
+
+#[test]
+fn c17_cpus_that_the_cgroup_above_does_not_have_are_refused_not_replaced_by_others() {
+    let mount = Path::new("/sys/fs/cgroup");
+    let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
+    if !controllers.contains("cpuset") || online.trim() == "0" {
+        // Version 1 refuses them itself, and of one CPU there is no other.
+        return;
+    }
+    let runtime = runtime();
+    let id = runtime.fresh_id();
+    let above = mount.join(format!("above-{id}"));
+    fs::write(mount.join("cgroup.subtree_control"), "+cpuset").unwrap();
+    fs::create_dir(&above).unwrap();
+    fs::write(above.join("cpuset.cpus"), "0").unwrap();
+    let create = |cpus: &str| {
+        let bundle = Bundle::new()
+            .set("/linux/cgroupsPath", json!(format!("/above-{id}/{id}")))
+            .set("/linux/resources", json!({"cpu": {"cpus": cpus}}))
+            .args(["/bin/probe", "wait"])
+            .build()
+            .unwrap();
+        integration_tests::create(&runtime, &bundle, &id)
+    };
+    let refused = create("1");
+    assert!(refused.stderr.contains("cpuset.cpus: write \"1\""), "{refused:?}");
+    assert!(refused.stderr.contains("the cgroup above has none of them"), "{refused:?}");
+    assert!(!above.join(&id).exists());
+    create("0").success().unwrap();
+    runtime.call(["delete", "--force", &id]).unwrap().success().unwrap();
+    fs::remove_dir(&above).unwrap();
+}

@@ -2,6 +2,7 @@
 
 mod agent;
 mod create;
+mod delete;
 mod events;
 mod exec;
 mod start;
@@ -10,7 +11,6 @@ mod stats;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use nix::libc;
 use oci_spec::runtime::Spec;
@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::error::{Error, ErrorKind};
 use crate::hooks::{self, Stage, StateText, Streams};
 use crate::host;
-use crate::launch::{cgroup, rdt};
+use crate::launch::cgroup;
 use crate::plan::document;
 use crate::plan::hooks::Hook;
 use crate::state::{Entry, Identity, Record, Store};
@@ -29,9 +29,6 @@ use crate::sys::{Stop, process};
 pub use create::{Options, Running, compile, create, run};
 pub use events::Events;
 pub use exec::ExecOptions;
-
-/// How long `delete` waits for processes that it has killed.
-const DEATH: Duration = Duration::from_secs(10);
 
 /// Where in its life a container is. Looked up, never remembered. Spec: runtime.md#state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -133,7 +130,7 @@ impl Container {
             return if created { Status::Creating } else { Status::Stopped };
         };
         match host::look_at(init.pid) {
-            Some(seen) if seen.start_time == init.start_time && !seen.is_zombie => {
+            Some(seen) if seen.start_time == init.start_time && !seen.is_ending => {
                 if self.entry.is_being_created() {
                     Status::Creating
                 } else if self.entry.awaits_start() {
@@ -181,7 +178,7 @@ impl Container {
         let failed =
             |stop: Stop| Error::new(ErrorKind::System, format!("unable to signal init: {}", stop.reason()));
         if all {
-            cgroup::signal_all(&self.record.cgroups, signal).map_err(failed)?;
+            self.signal_all(signal)?.map_err(failed)?;
         } else {
             let status = self.status();
             let init =
@@ -204,97 +201,17 @@ impl Container {
         (seen.start_time == start_time).then_some(pidfd)
     }
 
-    /// Removes the container and everything made for it. One that runs is refused unless `force` says to kill
-    /// it; one that was never started is killed in any case, as clients expect.
-    ///
-    /// ```no_run
-    /// use libcontainer::{Container, Store};
-    ///
-    /// let container = Container::open(&Store::new("/run/example"), "web")?;
-    /// container.delete(true)?;
-    /// # Ok::<(), libcontainer::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// The container runs, or a process of it does not die.
-    pub fn delete(self, force: bool) -> Result<(), Error> {
-        let status = self.status();
-        if !force && !matches!(status, Status::Stopped | Status::Created) {
-            return Err(self.not_stopped(status));
-        }
-        self.destroy()
-    }
-
-    /// As [`Container::delete`] without force, of a container that is stopped and in no other state. Spec:
-    /// runtime.md#delete.
-    ///
-    /// # Errors
-    /// The container is not stopped.
-    pub fn delete_stopped(self) -> Result<(), Error> {
-        match self.status() {
-            Status::Stopped => self.destroy(),
-            status => Err(self.not_stopped(status)),
-        }
-    }
-
-    fn not_stopped(&self, status: Status) -> Error {
-        let (id, word) = (self.id(), status.word());
-        let says =
-            format!("cannot delete container {id} that is not stopped: {word}; kill it, or use --force");
-        Error::new(ErrorKind::State, says)
-    }
-
-    fn destroy(&self) -> Result<(), Error> {
-        let killed = cgroup::signal_all(&self.record.cgroups, libc::SIGKILL);
-        cgroup::thaw(&self.record.cgroups);
-        if let Some(pidfd) = self.init() {
-            // Without a cgroup, or without the right to use it, the first process alone can be reached.
-            let sent = process::send_signal(pidfd.as_fd(), libc::SIGKILL);
-            if let (Err(stop), Err(_)) = (sent, killed) {
-                return Err(Error::new(ErrorKind::System, format!("kill container {}: {stop}", self.id())));
-            }
-            let ended = process::has_ended(pidfd.as_fd(), DEATH);
-            if ended != Ok(true) {
-                let pid = self.record.process.map_or(0, |init| init.pid);
-                return Err(Error::new(
-                    ErrorKind::System,
-                    format!(
-                        "container {}: process {pid} does not die within {} s",
-                        self.id(),
-                        DEATH.as_secs()
-                    ),
-                ));
-            }
-        }
-        let deadline = Instant::now() + DEATH;
-        for directory in &self.record.cgroups {
-            cgroup::remove(directory, deadline)?;
-        }
-        for group in self.record.resctrl.iter().flat_map(|resctrl| &resctrl.made) {
-            rdt::remove(group).map_err(|stop| {
-                Error::new(ErrorKind::System, format!("resctrl group {}: {stop}", group.display()))
-            })?;
-        }
-        self.entry.remove()?;
-        run_poststop(&self.record);
-        Ok(())
-    }
-
     /// The pids of all its processes, as the runtime sees them.
     ///
     /// # Errors
     /// The cgroup cannot be read, or there is none.
     pub fn processes(&self) -> Result<Vec<i32>, Error> {
-        let directory = self.record.cgroups.last().ok_or_else(|| {
-            Error::new(
-                ErrorKind::State,
-                format!("container {} has no cgroup to list processes from", self.id()),
-            )
-        })?;
-        let mut pids = cgroup::processes(&directory.path).map_err(|stop| {
-            Error::new(ErrorKind::System, format!("cgroup {}: {stop}", directory.path.display()))
-        })?;
-        pids.sort_unstable();
+        let pids = match self.record.cgroups.last() {
+            Some(directory) => cgroup::processes(&directory.path).map_err(|stop| {
+                Error::new(ErrorKind::System, format!("cgroup {}: {stop}", directory.path.display()))
+            })?,
+            None => self.living().ok_or_else(|| self.without_cgroup("its processes cannot be listed"))?,
+        };
         Ok(pids)
     }
 

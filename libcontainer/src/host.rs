@@ -131,13 +131,60 @@ pub(crate) struct Seen {
     pub(crate) start_time: u64,
     /// It has ended, and waits to be reaped.
     pub(crate) is_zombie: bool,
+    /// It is ending: nothing of its program runs any more. The first process of a pid namespace stays so until
+    /// all others in there have been reaped, also by parents outside.
+    pub(crate) is_ending: bool,
 }
 
 /// Looks at a process; `None` if there is none of this number.
 #[must_use]
 pub(crate) fn look_at(pid: i32) -> Option<Seen> {
+    /// PF_EXITING of include/linux/sched.h; the flags are field 9 of /proc/PID/stat.
+    const ENDING: u32 = 4;
     let stat = procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()?;
-    Some(Seen { start_time: stat.starttime, is_zombie: matches!(stat.state, 'Z' | 'X' | 'x') })
+    let is_zombie = matches!(stat.state, 'Z' | 'X' | 'x');
+    Some(Seen { start_time: stat.starttime, is_zombie, is_ending: is_zombie || stat.flags & ENDING != 0 })
+}
+
+/// A process for an error that names it: its number, its name and what keeps it; `None` if it is gone.
+#[must_use]
+pub(crate) fn describe(pid: i32) -> Option<String> {
+    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()?;
+    let state = match stat.state {
+        'R' => "running",
+        'S' => "sleeping",
+        'D' => "waiting in the kernel for a device or file system",
+        'T' => "stopped",
+        't' => "stopped by a debugger",
+        'Z' => "dead and not reaped",
+        _ => "in a state of its own",
+    };
+    Some(format!("{pid} ({}: {}, {state})", stat.comm, stat.state))
+}
+
+/// The process that a thread belongs to.
+#[must_use]
+pub(crate) fn process_of_thread(thread: i32) -> Option<i32> {
+    let status = read(format!("/proc/{thread}/status"));
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
+/// The living processes of the pid namespace whose first process is `pid`. `None` if it is not such a one, or if
+/// the namespace is the runtime's own: then others are in there too.
+#[must_use]
+pub(crate) fn pid_namespace_of(pid: i32) -> Option<Vec<i32>> {
+    let namespace = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/pid")).ok().map(|file| file.ino());
+    let status = read(format!("/proc/{pid}/status"));
+    let mut numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace();
+    let wanted = namespace(&pid.to_string())?;
+    if numbers.next_back() != Some("1") || namespace("self") == Some(wanted) {
+        return None;
+    }
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let inside = names.filter(|name| name.parse::<i32>().is_ok() && namespace(name) == Some(wanted));
+    let pids = inside.filter_map(|name| name.parse().ok());
+    Some(pids.filter(|pid| look_at(*pid).is_some_and(|seen| !seen.is_zombie)).collect())
 }
 
 /// The cgroup directories that a process is in now, by hierarchy as [`probe`] finds them.

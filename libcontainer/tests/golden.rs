@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use libcontainer::plan::cgroup::Manager;
 use libcontainer::plan::facts::Facts;
 use libcontainer::plan::invalid::Invalid;
 use libcontainer::plan::{Choices, Plan, document};
@@ -111,8 +112,14 @@ fn compile(case: &Path) -> Result<Plan, Invalid> {
     let facts = read(&directory("facts").join(format!("{facts}.json")));
     let facts: Facts = serde_json::from_str(&facts).expect("the facts are facts");
     let strict = case.join("strict").exists();
-    let choices =
-        Choices { id: "box".to_owned(), bundle: "/bundle".to_owned(), pivot: true, keyring: true, strict };
+    let choices = Choices {
+        id: "box".to_owned(),
+        bundle: "/bundle".to_owned(),
+        pivot: true,
+        keyring: true,
+        strict,
+        manager: Manager::Files,
+    };
     document::compile(read(&config.join("config.json")).as_bytes(), &choices, &facts)
 }
 

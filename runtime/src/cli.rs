@@ -40,6 +40,9 @@ pub(crate) struct Global {
     /// Let systemd make the cgroup (not supported yet: an error)
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
+    /// Who makes the cgroup; with "disabled" there is none, and no limit can be set
+    #[arg(long, value_name = "MANAGER", default_value = "cgroupfs")]
+    pub(crate) cgroup_manager: CgroupManager,
     /// Refuse what is tolerated for the sake of clients and the specification forbids
     #[arg(long)]
     pub(crate) strict: bool,
@@ -53,6 +56,17 @@ pub(crate) struct Global {
     #[cfg(debug_assertions)]
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) resctrl: Option<String>,
+}
+
+/// Who makes a container's cgroup, in crun's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CgroupManager {
+    /// The runtime itself
+    Cgroupfs,
+    /// The same as --systemd-cgroup
+    Systemd,
+    /// Nobody
+    Disabled,
 }
 
 /// How log messages look.

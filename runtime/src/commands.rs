@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 use libcontainer::bundle::Bundle;
 use libcontainer::container::{self, Container, Options, Status};
 use libcontainer::error::{Error, ErrorKind};
+use libcontainer::plan::cgroup::Manager;
 use libcontainer::plan::version;
 use libcontainer::state::Store;
 
-use crate::cli::{Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
+use crate::cli::{CgroupManager, Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
 use crate::outcome::{Failure, connect, print, print_json, write_pid_file};
 use crate::{events, exec, features, foreground, listing, signals, spec};
 
 /// Carries out a command; gives the exit status.
 pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
     let store = Store::new(root(global));
-    if global.systemd_cgroup {
+    if global.systemd_cgroup || global.cgroup_manager == CgroupManager::Systemd {
         return Err(Failure::new(
             "--systemd-cgroup: ketch has no systemd cgroup driver yet; leave the flag out",
         ));
@@ -79,12 +80,18 @@ fn options(global: &Global, args: &Create, console: Option<OwnedFd>) -> Options 
 
 #[cfg(debug_assertions)]
 fn plain_options(global: &Global, id: &str) -> Options {
-    Options { strict: global.strict, resctrl: global.resctrl.clone(), ..Options::new(id) }
+    Options { resctrl: global.resctrl.clone(), ..release_options(global, id) }
 }
 
 #[cfg(not(debug_assertions))]
 fn plain_options(global: &Global, id: &str) -> Options {
-    Options { strict: global.strict, ..Options::new(id) }
+    release_options(global, id)
+}
+
+fn release_options(global: &Global, id: &str) -> Options {
+    let disabled = global.cgroup_manager == CgroupManager::Disabled;
+    let manager = if disabled { Manager::Nobody } else { Manager::Files };
+    Options { strict: global.strict, manager, ..Options::new(id) }
 }
 
 #[cfg(debug_assertions)]

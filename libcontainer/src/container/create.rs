@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::host;
 use crate::launch::{self, Launched, Settings, cgroup::Group, rdt::Resctrl};
 use crate::path::KernelString;
+use crate::plan::cgroup::Manager;
 use crate::plan::facts::Facts;
 use crate::plan::invalid::Finding;
 use crate::plan::step::Step;
@@ -36,6 +37,8 @@ pub struct Options {
     pub preserved: u32,
     /// A connected stream socket, over which the master of its terminal is sent.
     pub console: Option<OwnedFd>,
+    /// Who makes its cgroup.
+    pub manager: Manager,
     /// Where resctrl is, if not where the mount table says.
     pub resctrl: Option<String>,
     /// A step that is to fail, for tests.
@@ -53,6 +56,7 @@ impl Options {
             strict: false,
             preserved: 0,
             console: None,
+            manager: Manager::Files,
             resctrl: None,
             fault: Fault::default(),
         }
@@ -120,6 +124,7 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
         pivot: options.pivot,
         keyring: options.keyring,
         strict: options.strict,
+        manager: options.manager,
     };
     let wants_resctrl = bundle.spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some());
     let mut facts = host::probe();
@@ -152,6 +157,8 @@ pub(super) fn recompile(container: &Container) -> Result<Plan, Error> {
         pivot: true,
         keyring: true,
         strict: false,
+        // A config without limits is fine either way.
+        manager: Manager::Files,
     };
     // Whatever has become of resctrl: it was there when the container was created.
     let facts = Facts { resctrl: Some("/sys/fs/resctrl".into()), ..host::probe() };

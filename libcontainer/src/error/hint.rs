@@ -35,6 +35,9 @@ fn about(step: Step, stop: Stop) -> Option<&'static str> {
         (Step::CgroupCreate(_), libc::EDEADLK) => "the cgroup or one above it is frozen",
         (Step::CgroupWrite(_), libc::EBUSY) => "the limit is below current usage",
         (Step::CgroupWrite(_), libc::ENOENT) => "the controller is not enabled in the cgroup above",
+        (Step::CgroupWrite(_), libc::ERANGE) => {
+            "the cgroup above has none of them; see its cpuset.*.effective"
+        }
         (Step::CgroupWrite(_), libc::EINVAL) => "the kernel does not take this value",
         (Step::HookOutput, libc::ENXIO) => "nobody reads this fifo",
         (Step::Scheduler, libc::EPERM) => {

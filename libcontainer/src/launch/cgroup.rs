@@ -1,4 +1,8 @@
-//! Makes, limits, empties and removes the container's cgroups. Runs in the runtime's process.
+//! Makes and limits the container's cgroups. Runs in the runtime's process.
+
+mod processes;
+mod remove;
+mod tree;
 
 use std::fs;
 use std::io;
@@ -8,21 +12,27 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::poll::PollFlags;
 
 use crate::channel::Failure;
 use crate::fault::Fault;
 use crate::path::KernelString;
 use crate::plan::cgroup::Cgroup;
 use crate::plan::facts::CgroupVersion;
-use crate::plan::limits::Hierarchy;
+use crate::plan::limits::{Hierarchy, Write};
+use crate::plan::list;
 use crate::plan::step::Step;
 use crate::state::CgroupDirectory;
 use crate::stats::OomKilled;
-use crate::sys::{Call, Stop, process};
+use crate::sys::{Call, Stop};
+
+pub(crate) use processes::{processes, signal_all, signal_each};
+pub(crate) use remove::{Busy, remove_all};
 
 /// What /sys/kernel/cgroup/delegate lists, before Linux 4.15 had it. Spec: config-linux.md#cgroup-ownership.
 const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+
+/// The limit of tasks, in either version.
+const TASKS: &str = "pids.max";
 
 /// The cgroups of a container that is being made; they go again unless they are kept.
 #[derive(Debug)]
@@ -61,16 +71,32 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Writes all limits.
+    /// Writes all limits but that of tasks.
     ///
     /// # Errors
     /// The kernel refuses one.
     pub(crate) fn limit(&self) -> Result<(), Failure> {
+        self.write(|file| file != TASKS)
+    }
+
+    /// Writes the limit of tasks, which could keep the container from being made if it came before its processes.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub(crate) fn limit_tasks(&self) -> Result<(), Failure> {
+        self.write(|file| file == TASKS)
+    }
+
+    fn write(&self, concerned: impl Fn(&str) -> bool) -> Result<(), Failure> {
         for (write, i) in self.plan.writes.iter().zip(0..) {
+            if !concerned(&write.file) {
+                continue;
+            }
             let Some(Some(directory)) = self.made.get(usize::from(write.hierarchy)) else { continue };
             let path = directory.path.join(&write.file);
             self.fault.attempt(Step::CgroupWrite(i), || match write_value(&path, &write.value) {
                 Err(stop) if stop.is(Errno::ENOENT) && write.may_be_absent => Ok(()),
+                Ok(()) if directory.version == CgroupVersion::V2 => check_set(&directory.path, write),
                 other => other,
             })?;
         }
@@ -151,10 +177,8 @@ impl<'a> Group<'a> {
 impl Drop for Group<'_> {
     fn drop(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(2);
-        for directory in self.made.iter().flatten() {
-            // The error that leads here is the one to report.
-            let _busy = remove(directory, deadline);
-        }
+        // The error that leads here is the one to report.
+        let _busy = remove_all(&self.made(), deadline);
     }
 }
 
@@ -174,6 +198,17 @@ pub(super) fn read(path: impl AsRef<Path>) -> Result<String, Stop> {
 fn write_value(path: &Path, value: &str) -> Result<(), Stop> {
     let file = fs::File::options().write(true).open(path).map_err(|e| stop(Call::Open, &e))?;
     crate::sys::fs::write(file.as_fd(), value.as_bytes())
+}
+
+/// Version 2 takes any set of CPUs or memory nodes, and uses what the cgroup above has if that has none of them: a
+/// container would run where it must not. All other files refuse what they cannot do.
+fn check_set(directory: &Path, write: &Write) -> Result<(), Stop> {
+    if !["cpuset.cpus", "cpuset.mems"].contains(&write.file.as_str()) || write.value.is_empty() {
+        return Ok(());
+    }
+    let used = read(directory.join(format!("{}.effective", write.file)))?;
+    let within = list::is_within(used.trim(), &write.value);
+    if within { Ok(()) } else { Err(Stop::new(Call::Write, Errno::ERANGE)) }
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Stop> {
@@ -264,65 +299,6 @@ pub(crate) fn out_of_memory(directory: &CgroupDirectory) -> Option<OomKilled> {
     OomKilled::read(unified, &|file| read(directory.path.join(file)).ok())
 }
 
-/// All processes in a cgroup and below it.
-///
-/// # Errors
-/// The directory cannot be read; that it is gone means there are none.
-pub(crate) fn processes(directory: &Path) -> Result<Vec<i32>, Stop> {
-    let mut pids = Vec::new();
-    let mut directories = vec![directory.to_owned()];
-    while let Some(next) = directories.pop() {
-        match read(next.join("cgroup.procs")) {
-            Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
-            // Gone, or a threaded cgroup, whose processes the one above it lists.
-            Err(stop) if [Errno::ENOENT, Errno::ENODEV, Errno::EOPNOTSUPP].iter().any(|e| stop.is(*e)) => {}
-            Err(stop) => return Err(stop),
-        }
-        directories.extend(children(&next));
-    }
-    Ok(pids)
-}
-
-fn children(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()).collect()
-}
-
-/// Sends a signal to every process of the container's cgroups.
-///
-/// # Errors
-/// The cgroup cannot be read, or the signal is none.
-pub(crate) fn signal_all(directories: &[CgroupDirectory], signal: i32) -> Result<(), Stop> {
-    let unified = directories.iter().find(|d| d.version == CgroupVersion::V2);
-    if let (Some(directory), libc::SIGKILL) = (unified, signal) {
-        // Linux < 5.14 has no cgroup.kill: signal each.
-        match write_value(&directory.path.join("cgroup.kill"), "1") {
-            Err(stop) if stop.is(Errno::ENOENT) => {}
-            other => return other,
-        }
-    }
-    let Some(directory) = unified.or_else(|| directories.iter().find(|d| d.freezer)).or(directories.first())
-    else {
-        return Ok(());
-    };
-    let mut seen = Vec::new();
-    // Until no new ones turn up: a process may fork while the list is read.
-    loop {
-        let new: Vec<i32> =
-            processes(&directory.path)?.into_iter().filter(|pid| !seen.contains(pid)).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        for pid in new {
-            seen.push(pid);
-            match process::pidfd_open(pid).and_then(|pidfd| process::send_signal(pidfd.as_fd(), signal)) {
-                Err(stop) if stop.is(Errno::ESRCH) => {}
-                other => other?,
-            }
-        }
-    }
-}
-
 /// The container's cgroup is frozen, by whichever interface.
 #[must_use]
 pub(crate) fn is_frozen(directories: &[CgroupDirectory]) -> bool {
@@ -337,94 +313,11 @@ pub(crate) fn is_frozen(directories: &[CgroupDirectory]) -> bool {
 pub(crate) fn thaw(directories: &[CgroupDirectory]) {
     for directory in directories.iter().filter(|d| d.freezer && d.version == CgroupVersion::V1) {
         // Without it, the wait for the processes ends in an error that names them.
-        let _gone = write_value(&directory.path.join("freezer.state"), "THAWED");
-    }
-}
-
-/// What keeps a cgroup from being removed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cgroup {}: {stop}{}", path.display(), survivors(pids))]
-pub(crate) struct Busy {
-    /// The directory.
-    pub(crate) path: PathBuf,
-    /// Why the kernel refuses.
-    pub(crate) stop: Stop,
-    /// Processes in it.
-    pub(crate) pids: Vec<i32>,
-}
-
-fn survivors(pids: &[i32]) -> String {
-    if pids.is_empty() { String::new() } else { format!("; processes in it: {pids:?}") }
-}
-
-/// Removes a cgroup directory with everything below it, as soon as its processes are gone.
-///
-/// # Errors
-/// They are not gone at the deadline.
-pub(crate) fn remove(directory: &CgroupDirectory, deadline: Instant) -> Result<(), Busy> {
-    let path = &directory.path;
-    let busy = |stop| Busy { path: path.clone(), stop, pids: processes(path).unwrap_or_default() };
-    loop {
-        match remove_tree(path) {
-            Ok(()) => break,
-            Err(stop) if stop.is(Errno::EBUSY) && Instant::now() < deadline => {
-                await_empty(directory, deadline).map_err(busy)?;
-            }
-            Err(stop) => return Err(busy(stop)),
-        }
-    }
-    for parent in path.ancestors().skip(1).take(directory.parents) {
-        if fs::remove_dir(parent).is_err() {
-            // Somebody else uses it by now.
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn remove_tree(path: &Path) -> Result<(), Stop> {
-    match fs::remove_dir(path) {
-        Ok(()) => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {}
-        Err(e) => return Err(stop(Call::Rmdir, &e)),
-    }
-    for child in children(path) {
-        remove_tree(&child)?;
-    }
-    match fs::remove_dir(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(stop(Call::Rmdir, &e)),
-        _ => Ok(()),
-    }
-}
-
-/// Waits until something about the cgroup's processes changes.
-fn await_empty(directory: &CgroupDirectory, deadline: Instant) -> Result<(), Stop> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    let timed_out = Stop::new(Call::Rmdir, Errno::EBUSY);
-    if let Some(pid) = processes(&directory.path)?.first() {
-        let ended = match process::pidfd_open(*pid) {
-            Ok(pidfd) => process::has_ended(pidfd.as_fd(), left)?,
-            Err(stop) if stop.is(Errno::ESRCH) => true,
-            Err(stop) => return Err(stop),
-        };
-        return if ended { Ok(()) } else { Err(timed_out) };
-    }
-    // No process is listed, yet the kernel says busy: zombies count in version 2 until they are reaped.
-    let events = fs::File::open(directory.path.join("cgroup.events")).map_err(|e| stop(Call::Open, &e));
-    match events {
-        Ok(file) => {
-            let populated = io::read_to_string(&file).is_ok_and(|text| text.contains("populated 1"));
-            if populated {
-                process::ready(file.as_fd(), PollFlags::POLLPRI, left)?;
-            }
+        let _gone = tree::from_leaves(&directory.path, |at, name| {
+            // One that a payload has made may be frozen by itself.
+            let file = tree::file(name, "freezer.state");
+            let _gone = crate::sys::fs::write_file(at, &file, b"THAWED");
             Ok(())
-        }
-        // Version 1, where the last reference goes a moment after the process.
-        Err(stop) if stop.is(Errno::ENOENT) => {
-            std::thread::yield_now();
-            Ok(())
-        }
-        Err(stop) => Err(stop),
+        });
     }
 }

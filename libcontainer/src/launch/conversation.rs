@@ -36,6 +36,9 @@ impl Conversation<'_, '_> {
         let (plan, fault) = (self.plan, self.settings.fault);
         launched.group.make(CgroupVersion::V1)?;
         launched.group.limit()?;
+        if !plan.entry.refork {
+            launched.group.limit_tasks()?;
+        }
         launched.resctrl.join(launched.pid())?;
         launched.group.hand_over()?;
         tracing::debug!(
@@ -73,6 +76,7 @@ impl Conversation<'_, '_> {
                 Some((Message::Forked(pid), _)) => {
                     adopt(pid, &mut launched.leash)?;
                     self.reforked = true;
+                    launched.group.limit_tasks()?;
                     // It may have been born before the first one was moved.
                     launched.resctrl.join(launched.pid())?;
                 }

@@ -1,5 +1,6 @@
 //! The container's cgroup: where it is and what is written into it, on every layout. Pure.
 
+mod absent;
 mod owner;
 
 use oci_spec::runtime::Spec;
@@ -16,6 +17,16 @@ pub(super) use owner::owner;
 
 const SPEC_DEVICES: &str = "config-linux.md#allowed-device-list";
 const SPEC_PATH: &str = "config-linux.md#cgroups-path";
+
+/// Who makes the container's cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Manager {
+    /// The runtime, as directories.
+    #[default]
+    Files,
+    /// Nobody: the container has none of its own, and no limits.
+    Nobody,
+}
 
 /// The container's cgroup.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -62,6 +73,9 @@ pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts, findings: &mut Fin
     let linux = spec.linux().as_ref();
     let asked = linux.and_then(|l| l.cgroups_path().as_deref()).and_then(|p| p.to_str()).unwrap_or_default();
     let path = path(asked, choices, facts, findings);
+    if choices.manager == Manager::Nobody {
+        return absent::compile(spec, facts, findings);
+    }
     let hierarchies = hierarchies(&facts.cgroup);
     // Read even when they are not applied: what is wrong is wrong.
     let rules = devices::effective(&devices::rules(spec, findings));

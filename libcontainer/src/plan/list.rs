@@ -30,9 +30,28 @@ fn number(text: &str) -> Option<u32> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
+/// Everything in the list `inner`, as the kernel writes it, is in `outer` too. The kernel
+/// reads more than this does, such as `0-30:1/2`: of what cannot be read nothing is claimed.
+#[must_use]
+pub(crate) fn is_within(inner: &str, outer: &str) -> bool {
+    /// More than there are CPUs or memory nodes anywhere.
+    const LIMIT: u32 = 1 << 16;
+    let (Ok(inner), Ok(outer)) = (mask(inner, LIMIT, "numbers"), mask(outer, LIMIT, "numbers")) else {
+        return true;
+    };
+    inner.iter().enumerate().all(|(i, bits)| bits & !outer.get(i).copied().unwrap_or_default() == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn c17_a_set_that_falls_back_on_its_parents_is_not_within_what_was_asked() {
+        assert!(is_within("0-1", "0-3") && is_within("2,64", "0-64") && is_within("", "0"));
+        assert!(!is_within("0-1", "1") && !is_within("64", "0-63"));
+        assert!(is_within("3", "0-30:1/2"));
+    }
 
     #[test]
     fn i09_p18_a_list_is_a_mask() {

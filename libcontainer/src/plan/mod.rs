@@ -14,7 +14,7 @@ pub mod hooks;
 pub mod ids;
 pub mod invalid;
 pub mod limits;
-mod list;
+pub(crate) mod list;
 pub mod mounts;
 pub mod namespaces;
 pub mod net_devices;
@@ -34,7 +34,7 @@ use oci_spec::runtime::{Process as SpecProcess, Spec};
 use serde::Serialize;
 
 use affinity::Affinity;
-use cgroup::Cgroup;
+use cgroup::{Cgroup, Manager};
 use describe::{Described, ProcessStep};
 use facts::Facts;
 use hooks::Hooks;
@@ -61,6 +61,8 @@ pub struct Choices {
     pub keyring: bool,
     /// Refuse what is tolerated for the sake of clients (`--strict`).
     pub strict: bool,
+    /// Who makes the container's cgroup (`--cgroup-manager`).
+    pub manager: Manager,
 }
 
 /// A container, decided. In the order in which it takes effect.
@@ -294,7 +296,8 @@ pub(crate) mod tests {
 
     /// Choices as `ketch create` makes them.
     pub(crate) fn choices() -> Choices {
-        Choices { id: "box".into(), bundle: "/bundle".into(), pivot: true, keyring: true, strict: false }
+        let (id, bundle) = ("box".into(), "/bundle".into());
+        Choices { id, bundle, pivot: true, keyring: true, strict: false, manager: Manager::Files }
     }
 
     /// A document with the parts that are required, overlaid with `part`.

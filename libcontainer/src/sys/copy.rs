@@ -27,6 +27,8 @@ pub fn open_entry(at: BorrowedFd<'_>, name: &CStr, flags: i32) -> Result<OwnedFd
 pub struct Entry<'a> {
     /// Its name.
     pub name: &'a CStr,
+    /// It is a directory, and the file system tells so without being asked for more.
+    pub is_directory: bool,
     /// Where the directory is read on after it; see [`seek`].
     pub next: i64,
 }
@@ -65,9 +67,10 @@ impl<'a> Iterator for Entries<'a> {
         let rest = self.rest;
         let next = i64::from_ne_bytes(rest.get(8..16)?.try_into().ok()?);
         let length = u16::from_ne_bytes(rest.get(16..18)?.try_into().ok()?);
+        let is_directory = *rest.get(18)? == libc::DT_DIR;
         let name = CStr::from_bytes_until_nul(rest.get(19..usize::from(length))?).ok()?;
         self.rest = rest.get(usize::from(length)..)?;
-        Some(Entry { name, next })
+        Some(Entry { name, is_directory, next })
     }
 }
 

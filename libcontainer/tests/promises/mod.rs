@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::mem::discriminant;
 
+use libcontainer::plan::cgroup::Manager;
 use libcontainer::plan::facts::Facts;
 use libcontainer::plan::invalid::{Finding, Invalid};
 use libcontainer::plan::limits::Write;
@@ -12,7 +13,14 @@ use serde_json::Value;
 
 /// What a container is asked for beside its config.
 pub(crate) fn choices() -> Choices {
-    Choices { id: "box".to_owned(), bundle: "/bundle".to_owned(), pivot: true, keyring: true, strict: false }
+    Choices {
+        id: "box".to_owned(),
+        bundle: "/bundle".to_owned(),
+        pivot: true,
+        keyring: true,
+        strict: false,
+        manager: Manager::Files,
+    }
 }
 
 /// Compiles `text` for a host, and holds what comes out against the promises.

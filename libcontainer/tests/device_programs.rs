@@ -1,0 +1,87 @@
+//! Programs that decide about the devices of a version 2 cgroup: attached, and replaced while it is in use.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use libcontainer::sys::bpf::{self, Instruction};
+
+/// A cgroup that goes when it is dropped.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new(name: &str) -> Cgroup {
+        let mut mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().map(Path::new);
+        let mount = mounts.find(|path| path.join("cgroup.procs").exists()).unwrap();
+        let path = mount.join(format!("ketch-{name}-{}", std::process::id()));
+        fs::DirBuilder::new().create(&path).unwrap();
+        Cgroup(path)
+    }
+
+    fn fd(&self) -> OwnedFd {
+        fs::File::open(&self.0).unwrap().into()
+    }
+
+    /// A shell in it.
+    fn shell(&self, script: &str) -> Command {
+        let script = format!("echo $$ > {}/cgroup.procs; {script}", self.0.display());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).stdin(Stdio::null()).stderr(Stdio::null());
+        shell
+    }
+
+    fn can_open(&self) -> bool {
+        self.shell("exec < /dev/zero").status().unwrap().success()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        drop(fs::remove_dir(&self.0));
+    }
+}
+
+/// A program with one answer to everything.
+fn answering(allow: bool) -> OwnedFd {
+    let answer = Instruction { code: 0xb4, registers: 0, offset: 0, constant: i32::from(allow) };
+    let exit = Instruction { code: 0x95, registers: 0, offset: 0, constant: 0 };
+    bpf::load_device_program(&[answer, exit]).unwrap()
+}
+
+#[test]
+fn c02_the_programs_of_a_cgroup_are_replaced_by_one_however_many_there_were() {
+    let cgroup = Cgroup::new("replace");
+    let directory = cgroup.fd();
+    let count = || bpf::attached_device_programs(directory.as_fd()).unwrap().len();
+    assert!(cgroup.can_open() && count() == 0);
+    bpf::replace_device_programs(answering(false).as_fd(), directory.as_fd()).unwrap();
+    assert!(!cgroup.can_open() && count() == 1);
+    bpf::replace_device_programs(answering(true).as_fd(), directory.as_fd()).unwrap();
+    assert!(cgroup.can_open() && count() == 1);
+    bpf::attach_device_program(answering(false).as_fd(), directory.as_fd()).unwrap();
+    assert!(!cgroup.can_open() && count() == 2, "both have to agree");
+    bpf::replace_device_programs(answering(true).as_fd(), directory.as_fd()).unwrap();
+    assert!(cgroup.can_open() && count() == 1);
+}
+
+#[test]
+fn c02_at_no_moment_is_a_cgroup_open_while_its_program_is_replaced() {
+    let cgroup = Cgroup::new("closed");
+    let directory = cgroup.fd();
+    bpf::replace_device_programs(answering(false).as_fd(), directory.as_fd()).unwrap();
+    let script = "echo ready; while [ ! -e $STOP ]; do (exec < /dev/zero) && echo open; done; true";
+    let place = tempfile::tempdir().unwrap();
+    let stop = place.path().join("stop");
+    let mut trying = cgroup.shell(script).env("STOP", &stop).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(trying.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "ready");
+    for _ in 0..300 {
+        bpf::replace_device_programs(answering(false).as_fd(), directory.as_fd()).unwrap();
+    }
+    fs::write(&stop, "").unwrap();
+    assert_eq!(said.map(Result::unwrap).collect::<Vec<_>>(), Vec::<String>::new());
+    assert!(trying.wait().unwrap().success());
+}
