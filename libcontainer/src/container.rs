@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::error::{Error, ErrorKind};
 use crate::hooks::{self, Stage, StateText, Streams};
 use crate::host;
-use crate::launch::{cgroup, rdt};
+use crate::launch::{cgroup, rdt, systemd};
 use crate::plan::document;
 use crate::plan::hooks::Hook;
 use crate::state::{Entry, Identity, Record, Store};
@@ -256,6 +256,11 @@ impl Container {
                     ),
                 ));
             }
+        }
+        if let Some(unit) = &self.record.unit {
+            systemd::stop(unit).map_err(|says| {
+                Error::new(ErrorKind::System, format!("systemd unit {}: {says}", unit.name))
+            })?;
         }
         let deadline = Instant::now() + DEATH;
         for directory in &self.record.cgroups {

@@ -146,6 +146,7 @@ fn compile(text: &[u8], facts: &str) -> Result<Vec<String>, Vec<String>> {
         pivot: true,
         keyring: true,
         strict: false,
+        systemd: false,
     };
     let lines = |findings: &[_]| findings.iter().map(ToString::to_string).collect();
     match document::compile(text, &choices, &facts) {

@@ -2,7 +2,8 @@
 //!
 //! A case is a directory: `config.json`; `plan.json` or `findings.txt`, what comes out of it. Optional are
 //! `config`, which names another case to share its config with, and `facts`, which names a host of `facts/`
-//! other than `v2`, and `strict`, an empty file, which lets nothing be tolerated. `UPDATE=1 cargo test -p libcontainer --test golden` rewrites what comes out.
+//! other than `v2`, and two empty files: `strict`, which lets nothing be
+//! tolerated, and `systemd`, which has systemd make the cgroup. `UPDATE=1 cargo test -p libcontainer --test golden` rewrites what comes out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,9 +111,9 @@ fn compile(case: &Path) -> Result<Plan, Invalid> {
     let facts = name("facts").unwrap_or_else(|| "v2".to_owned());
     let facts = read(&directory("facts").join(format!("{facts}.json")));
     let facts: Facts = serde_json::from_str(&facts).expect("the facts are facts");
-    let strict = case.join("strict").exists();
-    let choices =
-        Choices { id: "box".to_owned(), bundle: "/bundle".to_owned(), pivot: true, keyring: true, strict };
+    let (strict, systemd) = (case.join("strict").exists(), case.join("systemd").exists());
+    let (id, bundle) = ("box".to_owned(), "/bundle".to_owned());
+    let choices = Choices { id, bundle, pivot: true, keyring: true, strict, systemd };
     document::compile(read(&config.join("config.json")).as_bytes(), &choices, &facts)
 }
 

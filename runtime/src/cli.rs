@@ -34,7 +34,7 @@ pub(crate) struct Global {
     /// Say what is done, step by step
     #[arg(long)]
     pub(crate) debug: bool,
-    /// Let systemd make the cgroup (not supported yet: an error)
+    /// Let systemd make the cgroup; cgroupsPath is slice:prefix:name then
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
     /// Refuse what is tolerated for the sake of clients and the specification forbids

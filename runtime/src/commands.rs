@@ -16,11 +16,6 @@ use crate::{exec, features, foreground, listing, signals, spec};
 /// Carries out a command; gives the exit status.
 pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
     let store = Store::new(root(global));
-    if global.systemd_cgroup {
-        return Err(Failure::new(
-            "--systemd-cgroup: ketch has no systemd cgroup driver yet; leave the flag out",
-        ));
-    }
     match command {
         Command::Create(args) => create(&store, global, &args),
         Command::Run(args) => run_container(&store, global, &args),
@@ -78,12 +73,13 @@ fn options(global: &Global, args: &Create, console: Option<OwnedFd>) -> Options 
 
 #[cfg(debug_assertions)]
 fn plain_options(global: &Global, id: &str) -> Options {
-    Options { strict: global.strict, resctrl: global.resctrl.clone(), ..Options::new(id) }
+    let (strict, systemd) = (global.strict, global.systemd_cgroup);
+    Options { strict, systemd, resctrl: global.resctrl.clone(), ..Options::new(id) }
 }
 
 #[cfg(not(debug_assertions))]
 fn plain_options(global: &Global, id: &str) -> Options {
-    Options { strict: global.strict, ..Options::new(id) }
+    Options { strict: global.strict, systemd: global.systemd_cgroup, ..Options::new(id) }
 }
 
 #[cfg(debug_assertions)]

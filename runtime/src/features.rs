@@ -21,7 +21,7 @@ pub(crate) fn document() -> Value {
         "linux": {
             "namespaces": namespaces,
             "capabilities": capability::names().collect::<Vec<_>>(),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": seccomp::ACTIONS,

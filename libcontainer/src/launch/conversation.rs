@@ -7,7 +7,7 @@ use nix::poll::PollFlags;
 
 use super::cgroup::Group;
 use super::supply::Supply;
-use super::{Because, Broken, Launched, Settings, devices, idmap, net_devices};
+use super::{Because, Broken, Launched, Settings, devices, idmap, net_devices, systemd};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::hooks::{self, Stage};
 use crate::plan::Plan;
@@ -15,6 +15,7 @@ use crate::plan::facts::CgroupVersion;
 use crate::plan::hooks::Hook;
 use crate::plan::namespaces::Namespace;
 use crate::plan::step::Step;
+use crate::plan::systemd::Unit;
 use crate::sys::process::{self, Child, Leash};
 use crate::sys::{Call, Stop};
 
@@ -30,10 +31,13 @@ pub(super) struct Conversation<'a, 's> {
     pub(super) reforked: bool,
 }
 
-impl Conversation<'_, '_> {
+impl<'a> Conversation<'a, '_> {
     /// Talks to the container's process until it is ready to start.
-    pub(super) fn hold(&mut self, launched: &mut Launched<'_>) -> Result<(), Broken> {
+    pub(super) fn hold(&mut self, launched: &mut Launched<'a>) -> Result<(), Broken> {
         let (plan, fault) = (self.plan, self.settings.fault);
+        if let Some(unit) = &plan.cgroup.unit {
+            self.make_unit(unit, launched)?;
+        }
         launched.group.make(CgroupVersion::V1)?;
         launched.group.limit()?;
         launched.resctrl.join(launched.pid())?;
@@ -87,6 +91,19 @@ impl Conversation<'_, '_> {
                 launched.channel.send(Message::Go(Milestone::Environment)).at(Step::Channel)?;
             }
         }
+        Ok(())
+    }
+
+    /// Has systemd make the cgroup with the process in it, and adds what systemd has no word for.
+    fn make_unit(&self, unit: &'a Unit, launched: &mut Launched<'a>) -> Result<(), Broken> {
+        let (cgroup, pid) = (&self.plan.cgroup, launched.pid());
+        self.settings.fault.attempt(Step::Unit, || Ok(()))?;
+        launched.unit = systemd::start(unit, cgroup, pid)?;
+        launched.group.make(CgroupVersion::V2)?;
+        if unit.name.is_slice() {
+            launched.group.move_in(pid)?;
+        }
+        tracing::debug!(unit = unit.name.name, "systemd has made the unit");
         Ok(())
     }
 

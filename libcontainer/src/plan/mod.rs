@@ -26,6 +26,7 @@ pub mod schedule;
 pub mod seccomp;
 pub mod step;
 pub mod sysctl;
+pub mod systemd;
 pub mod version;
 
 use std::fmt;
@@ -61,6 +62,8 @@ pub struct Choices {
     pub keyring: bool,
     /// Refuse what is tolerated for the sake of clients (`--strict`).
     pub strict: bool,
+    /// Have systemd make the cgroup (`--systemd-cgroup`).
+    pub systemd: bool,
 }
 
 /// A container, decided. In the order in which it takes effect.
@@ -214,6 +217,7 @@ impl Plan {
             (Step::BecomeRoot, self.ids.become_root),
             (Step::Loopback, self.kernel.loopback),
             (Step::Refork, self.entry.refork),
+            (Step::Unit, self.cgroup.unit.is_some()),
             (Step::CgroupOwner, self.cgroup.owner.is_some()),
             (Step::DeviceProgram, !self.cgroup.devices.is_empty()),
             (Step::Propagation, true),
@@ -290,11 +294,19 @@ pub(crate) mod tests {
         apparmor: false,
         selinux: false,
         resctrl: None,
+        systemd: None,
     });
 
     /// Choices as `ketch create` makes them.
     pub(crate) fn choices() -> Choices {
-        Choices { id: "box".into(), bundle: "/bundle".into(), pivot: true, keyring: true, strict: false }
+        Choices {
+            id: "box".into(),
+            bundle: "/bundle".into(),
+            pivot: true,
+            keyring: true,
+            strict: false,
+            systemd: false,
+        }
     }
 
     /// A document with the parts that are required, overlaid with `part`.

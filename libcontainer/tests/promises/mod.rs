@@ -12,7 +12,14 @@ use serde_json::Value;
 
 /// What a container is asked for beside its config.
 pub(crate) fn choices() -> Choices {
-    Choices { id: "box".to_owned(), bundle: "/bundle".to_owned(), pivot: true, keyring: true, strict: false }
+    Choices {
+        id: "box".to_owned(),
+        bundle: "/bundle".to_owned(),
+        pivot: true,
+        keyring: true,
+        strict: false,
+        systemd: false,
+    }
 }
 
 /// Compiles `text` for a host, and holds what comes out against the promises.
