@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::PollFlags;
 
-use crate::channel::{At, Failure};
+use crate::channel::Failure;
 use crate::fault::Fault;
 use crate::path::KernelString;
 use crate::plan::cgroup::Cgroup;
@@ -60,16 +60,6 @@ impl<'a> Group<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Moves a process into the version 2 directory: systemd puts none into a slice.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub(crate) fn move_in(&self, pid: i32) -> Result<(), Failure> {
-        let unified = self.made.iter().flatten().find(|made| made.version == CgroupVersion::V2);
-        let Some(made) = unified else { return Ok(()) };
-        write_value(&made.path.join("cgroup.procs"), &pid.to_string()).at(Step::Unit)
     }
 
     /// Writes all limits.

@@ -10,6 +10,7 @@ use super::supply::Supply;
 use super::{Because, Broken, Launched, Settings, devices, idmap, net_devices, systemd};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::hooks::{self, Stage};
+use crate::host;
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
 use crate::plan::hooks::Hook;
@@ -98,10 +99,14 @@ impl<'a> Conversation<'a, '_> {
     fn make_unit(&self, unit: &'a Unit, launched: &mut Launched<'a>) -> Result<(), Broken> {
         let (cgroup, pid) = (&self.plan.cgroup, launched.pid());
         self.settings.fault.attempt(Step::Unit, || Ok(()))?;
-        launched.unit = systemd::start(unit, cgroup, pid)?;
+        launched.unit = systemd::start(unit, cgroup, pid).or_else(|broken| {
+            // A process that has ended cannot be put anywhere, and may have said why it has.
+            let ended = host::look_at(pid).is_none_or(|seen| seen.is_zombie);
+            if ended { self.hear_last_words(launched).and(Err(broken)) } else { Err(broken) }
+        })?;
         launched.group.make(CgroupVersion::V2)?;
         if unit.name.is_slice() {
-            launched.group.move_in(pid)?;
+            systemd::move_in(&launched.group.made(), pid).at(Step::Unit)?;
         }
         tracing::debug!(unit = unit.name.name, "systemd has made the unit");
         Ok(())

@@ -10,8 +10,10 @@ use crate::channel::Failure;
 use crate::host;
 use crate::launch::{Because, Broken};
 use crate::plan::cgroup::Cgroup;
+use crate::plan::facts::CgroupVersion;
 use crate::plan::step::Step;
 use crate::plan::systemd::{Property, Unit, UnitName, Value};
+use crate::state::CgroupDirectory;
 use crate::sys::{Call, Stop};
 
 use bus::{Bus, Trouble};
@@ -47,6 +49,32 @@ impl Drop for Made<'_> {
     }
 }
 
+/// Has systemd make the unit; it does not exist, or is not ours, if that is refused.
+fn make(bus: &mut Bus, unit: &Unit, mut properties: Vec<Property>) -> Result<(), Trouble> {
+    let name = unit.name.name.as_str();
+    let mut is_reset = false;
+    loop {
+        let arguments = Arguments::default().text(name).text(MODE).properties(&properties);
+        let Err(trouble) = bus.run_job("StartTransientUnit", name, &arguments) else { return Ok(()) };
+        if trouble.is("UnitExists") && !is_reset {
+            // It may be one that failed and was never cleaned up. One that is active stays, and is refused again.
+            is_reset = true;
+            match bus.call("ResetFailedUnit", &Arguments::default().text(name)) {
+                Err(trouble) if !trouble.is("NoSuchUnit") => return Err(trouble),
+                _ => {}
+            }
+        } else if let Some(i) = unknown(&trouble, &properties) {
+            let dropped = properties.remove(i);
+            tracing::debug!(
+                property = dropped.name,
+                "this systemd does not know it; the cgroup's files say it"
+            );
+        } else {
+            return Err(trouble);
+        }
+    }
+}
+
 /// Has systemd make the unit of `cgroup`, with the process `pid` in it unless it is a slice.
 ///
 /// # Errors
@@ -59,42 +87,28 @@ pub(crate) fn start<'a>(unit: &'a Unit, cgroup: &Cgroup, pid: i32) -> Result<Mad
         properties.push(Property { name: "PIDs".into(), value: pids, at: String::new(), optional: false });
     }
     let mut made = Made::nothing();
-    let mut is_reset = false;
-    loop {
-        let name = unit.name.name.as_str();
-        let arguments = Arguments::default().text(name).text(MODE).properties(&properties);
-        let trouble = match bus.run_job("StartTransientUnit", name, &arguments) {
-            Ok(()) => {
-                made.0 = Some(&unit.name);
-                break;
-            }
-            Err(trouble) => trouble,
-        };
-        if trouble.is("UnitExists") && !is_reset {
-            // It may be one that failed and was never cleaned up. One that is active stays, and is refused again.
-            is_reset = true;
-            match bus.call("ResetFailedUnit", &Arguments::default().text(name)) {
-                Err(trouble) if !trouble.is("NoSuchUnit") => return Err(broken(trouble)),
-                _ => {}
-            }
-        } else if let Some(i) = unknown(&trouble, &properties) {
-            let dropped = properties.remove(i);
-            tracing::debug!(
-                property = dropped.name,
-                "this systemd does not know it; the cgroup's files say it"
-            );
-        } else {
-            // What was asked for and not refused may still come.
-            made.0 = (!matches!(trouble, Trouble::Refused { .. })).then_some(&unit.name);
-            return Err(broken(trouble));
-        }
+    let outcome = make(&mut bus, unit, properties);
+    // What was asked for and not refused may still come.
+    if !matches!(outcome, Err(Trouble::Refused { .. })) {
+        made.0 = Some(&unit.name);
     }
+    outcome.map_err(broken)?;
     if unit.name.is_slice() || is_inside(cgroup, pid) {
         return Ok(made);
     }
     let places: Vec<_> = host::cgroups_of(pid).iter().map(|(_, path)| path.display().to_string()).collect();
     let says = format!("systemd has put the process not into {} but into {}", cgroup.path, places.join(", "));
     Err(found(says, Call::Stat))
+}
+
+/// Moves a process into the version 2 cgroup of a slice, into which systemd puts none.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn move_in(made: &[CgroupDirectory], pid: i32) -> Result<(), Stop> {
+    let Some(made) = made.iter().find(|made| made.version == CgroupVersion::V2) else { return Ok(()) };
+    let file = made.path.join("cgroup.procs");
+    std::fs::write(file, pid.to_string()).map_err(|error| super::cgroup::stop(Call::Write, &error))
 }
 
 /// The process is in the cgroup, in one hierarchy at least: systemd uses only some of version 1.
@@ -148,3 +162,6 @@ fn found(says: String, call: Call) -> Broken {
     let stop = Stop::new(call, Errno::EIO);
     Broken { failure: Failure { step: Step::Unit, stop }, because: Because::Found(says) }
 }
+
+#[cfg(test)]
+mod tests;

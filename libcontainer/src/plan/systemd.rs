@@ -77,7 +77,7 @@ pub struct Property {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub at: String,
     /// A systemd that does not know it can do without: the files say the same.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip)]
     pub optional: bool,
 }
 

@@ -84,9 +84,14 @@ pub(super) struct Bus {
 impl Bus {
     /// Connects to `manager`.
     pub(super) fn connect(manager: Manager) -> Result<Bus, Trouble> {
-        let deadline = Instant::now() + DEADLINE;
+        Bus::connect_to(&addresses(manager), DEADLINE)
+    }
+
+    /// Connects to the first of `addresses` that takes us.
+    fn connect_to(addresses: &[Address], granted: Duration) -> Result<Bus, Trouble> {
+        let deadline = Instant::now() + granted;
         let mut failures = Vec::new();
-        for address in addresses(manager) {
+        for address in addresses {
             match open(&address.socket, deadline) {
                 Ok(stream) => {
                     let received = Vec::new();
@@ -202,6 +207,14 @@ impl Bus {
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Bus {
+    /// Connects to a socket at this path.
+    pub(super) fn at(path: &Path, direct: bool, granted: Duration) -> Result<Bus, Trouble> {
+        Bus::connect_to(&[Address { socket: Socket::Path(path.into()), direct }], granted)
     }
 }
 

@@ -280,13 +280,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What the other side says, for tests.
 #[cfg(test)]
-mod tests {
+pub(super) mod theirs {
     use super::*;
 
-    const OBJECT: Object = Object { destination: "d.d", path: "/p", interface: "i.i" };
-
-    /// A message as the other side would send it.
     fn message(kind: u8, fields: impl FnOnce(&mut Vec<u8>), body: &[u8]) -> Vec<u8> {
         let mut bytes = vec![ENDIAN, kind, 0, VERSION];
         put_u32(&mut bytes, length(body));
@@ -303,6 +301,48 @@ mod tests {
         put_signature(bytes, signature);
         put(bytes);
     }
+
+    /// An answer that is the path of a job.
+    pub(in super::super) fn answer(serial: u32, path: &str) -> Vec<u8> {
+        let mut body = Vec::new();
+        put_text(&mut body, path);
+        let fields = |bytes: &mut Vec<u8>| {
+            field(bytes, field::REPLY_SERIAL, "u", |b| put_u32(b, serial));
+            field(bytes, field::SIGNATURE, "g", |b| put_signature(b, "o"));
+        };
+        message(kind::RETURN, fields, &body)
+    }
+
+    /// An error.
+    pub(in super::super) fn refusal(serial: u32, name: &str, says: &str) -> Vec<u8> {
+        let mut body = Vec::new();
+        put_text(&mut body, says);
+        let fields = |bytes: &mut Vec<u8>| {
+            field(bytes, field::ERROR_NAME, "s", |b| put_text(b, name));
+            field(bytes, field::REPLY_SERIAL, "u", |b| put_u32(b, serial));
+            field(bytes, field::SIGNATURE, "g", |b| put_signature(b, "s"));
+        };
+        message(kind::ERROR, fields, &body)
+    }
+
+    /// The end of a job.
+    pub(in super::super) fn removed(job: &str, unit: &str, result: &str) -> Vec<u8> {
+        let mut body = Vec::new();
+        put_u32(&mut body, 9);
+        [job, unit, result].iter().for_each(|text| put_text(&mut body, text));
+        let fields = |bytes: &mut Vec<u8>| {
+            field(bytes, field::MEMBER, "s", |b| put_text(b, "JobRemoved"));
+            field(bytes, field::SIGNATURE, "g", |b| put_signature(b, "uoss"));
+        };
+        message(kind::SIGNAL, fields, &body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OBJECT: Object = Object { destination: "d.d", path: "/p", interface: "i.i" };
 
     #[test]
     fn b25_a_call_is_laid_out_as_the_specification_says() {
@@ -343,33 +383,15 @@ mod tests {
 
     #[test]
     fn b25_answers_refusals_and_jobs_are_understood_and_the_rest_is_skipped() {
-        let mut job = Vec::new();
-        put_u32(&mut job, 9);
-        ["/job/9", "box.scope", "done"].iter().for_each(|text| put_text(&mut job, text));
-        let removed = message(
-            kind::SIGNAL,
-            |bytes| {
-                field(bytes, field::MEMBER, "s", |b| put_text(b, "JobRemoved"));
-                field(bytes, field::SIGNATURE, "g", |b| put_signature(b, "uoss"));
-            },
-            &job,
-        );
+        let removed = theirs::removed("/job/9", "box.scope", "done");
         let says =
             Heard::JobRemoved { job: "/job/9".into(), unit: "box.scope".into(), result: "done".into() };
         assert_eq!(read(&removed), Ok(Some((says, removed.len()))));
-        let mut text = Vec::new();
-        put_text(&mut text, "no such unit");
-        let refused = message(
-            kind::ERROR,
-            |bytes| {
-                field(bytes, field::ERROR_NAME, "s", |b| put_text(b, "x.NoSuchUnit"));
-                field(bytes, field::REPLY_SERIAL, "u", |b| put_u32(b, 3));
-                field(bytes, field::SIGNATURE, "g", |b| put_signature(b, "s"));
-            },
-            &text,
-        );
+        let refused = theirs::refusal(3, "x.NoSuchUnit", "no such unit");
         let says = Heard::Refusal(3, "x.NoSuchUnit".into(), "no such unit".into());
         assert_eq!(read(&refused), Ok(Some((says, refused.len()))));
+        let answered = theirs::answer(4, "/job/9");
+        assert_eq!(read(&answered), Ok(Some((Heard::Answer(4, "/job/9".into()), answered.len()))));
         let call = call(5, OBJECT, "M", &Arguments::default());
         assert_eq!(read(&call), Ok(Some((Heard::Other, call.len()))));
     }

@@ -10,6 +10,8 @@ const INFINITY: u64 = u64::MAX;
 const PERIOD: u64 = 100_000;
 /// Microseconds of a second.
 const SECOND: u64 = 1_000_000;
+/// A hundredth of it.
+const PERCENT: u64 = SECOND / 100;
 
 /// Files that are one number, or `max`, in the property as in the file.
 const NUMBERS: &[(&str, &str)] = &[
@@ -26,6 +28,9 @@ const NUMBERS: &[(&str, &str)] = &[
     ("memory.limit_in_bytes", "MemoryLimit"),
     ("blkio.weight", "BlockIOWeight"),
 ];
+
+/// Properties that systemd refuses to be zero. Of tasks one is as good as none: it is there by then.
+const AT_LEAST_ONE: &[&str] = &["MemoryHigh", "MemoryMax", "TasksMax"];
 
 /// Keys of `io.max`.
 const RATES: &[(&str, &str)] = &[
@@ -58,7 +63,8 @@ impl Properties {
         let (file, value, at) = (write.file.as_str(), write.value.as_str(), write.at.as_str());
         if let Some((_, name)) = NUMBERS.iter().find(|(known, _)| *known == file) {
             if let Some(number) = number(value) {
-                self.set(name, Value::Uint64(number), at);
+                let least = if AT_LEAST_ONE.contains(name) { 1 } else { 0 };
+                self.set(name, Value::Uint64(number.max(least)), at);
             }
             return;
         }
@@ -131,13 +137,14 @@ impl Properties {
         }
     }
 
-    /// systemd counts the time of a second, and rounds down when it counts back: rounding up brings the quota back.
+    /// systemd counts the time of a second. It keeps it in whole percents before version 250, so that it is rounded
+    /// up to one, as runc does: what systemd may write later is then never less than what was asked for.
     fn bandwidth(&mut self) {
         if let Some((quota, at)) = self.quota.take() {
             let period = self.period.as_ref().map_or(PERIOD, |(period, _)| *period).max(1);
             let of_second = match quota {
                 INFINITY => INFINITY,
-                quota => quota.saturating_mul(SECOND).div_ceil(period),
+                quota => quota.saturating_mul(SECOND).div_ceil(period).next_multiple_of(PERCENT),
             };
             self.set("CPUQuotaPerSecUSec", Value::Uint64(of_second), &at);
         }
@@ -147,13 +154,16 @@ impl Properties {
     }
 }
 
-/// A number, or no limit: `max` in version 2, anything below zero in version 1.
+/// A number, or no limit: `max` in version 2, anything below zero in version 1. The kernel takes `1G` too.
 fn number(text: &str) -> Option<u64> {
-    match text.trim() {
-        "max" => Some(INFINITY),
-        below if below.starts_with('-') => Some(INFINITY),
-        number => number.parse().ok(),
+    let text = text.trim();
+    if text == "max" || text.starts_with('-') {
+        return Some(INFINITY);
     }
+    let units = [(['K', 'k'], 10), (['M', 'm'], 20), (['G', 'g'], 30), (['T', 't'], 40)];
+    let unit = units.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+    let (digits, shift) = unit.unwrap_or((text, 0));
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// The highest number that a list may have: a mask of it is still small.
