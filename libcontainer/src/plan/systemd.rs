@@ -18,6 +18,7 @@ use super::cgroup::Cgroup;
 use super::devices::DeviceRule;
 use super::facts::{Facts, SystemdFacts};
 use super::invalid::Findings;
+pub use annotations::PREFIX as ANNOTATIONS;
 pub use value::Value;
 
 const AT: &str = "/linux/cgroupsPath";

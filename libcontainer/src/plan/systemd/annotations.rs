@@ -6,7 +6,7 @@ use super::{Property, Value};
 use crate::plan::invalid::{Findings, pointer_token};
 
 /// What the names of such annotations begin with.
-const PREFIX: &str = "org.systemd.property.";
+pub const PREFIX: &str = "org.systemd.property.";
 const SPEC: &str = "config.md#annotations";
 
 /// Properties that the driver itself decides about.
