@@ -184,9 +184,14 @@ fn f04_f05_namespaces_and_capabilities_that_are_listed_are_known_and_no_others()
 fn f06_f08_f12_what_is_said_to_be_enabled_is_planned() {
     let runtime = runtime();
     let features = features();
-    for pointer in
-        ["/linux/cgroup/v1", "/linux/cgroup/v2", "/linux/cgroup/rdma", "/linux/mountExtensions/idmap/enabled"]
-    {
+    for pointer in [
+        "/linux/cgroup/v1",
+        "/linux/cgroup/v2",
+        "/linux/cgroup/rdma",
+        "/linux/cgroup/systemd",
+        "/linux/cgroup/systemdUser",
+        "/linux/mountExtensions/idmap/enabled",
+    ] {
         assert_eq!(features.pointer(pointer), Some(&json!(true)), "{pointer}");
     }
     let map = json!([{"containerID": 0, "hostID": 5000, "size": 10}]);
@@ -256,6 +261,8 @@ fn f14_annotations_that_change_what_is_done_are_listed() {
         assert!(changes(name), "{name} changes nothing");
     }
     assert!(!changes("org.example.anything"));
+    // What it changes takes systemd: shown by the golden cases of its name (b22).
+    assert!(unsafe_ones.iter().any(|listed| listed == "org.systemd.property."));
 }
 
 #[test]

@@ -26,7 +26,7 @@ mod kind {
     pub(crate) const AWAIT_START: u32 = 49;
     pub(crate) const FIND_PROGRAM: u32 = 47;
     pub(crate) const EXEC: u32 = 52;
-    pub(crate) const LAST: u32 = 85;
+    pub(crate) const LAST: u32 = 90;
 }
 
 impl Step {

@@ -9,7 +9,8 @@ use caps::CapSet;
 use nix::libc;
 
 use crate::path::KernelString;
-use crate::plan::facts::{CgroupFacts, CgroupVersion, Facts, HierarchyFacts};
+use crate::plan::facts::{CgroupFacts, CgroupVersion, Facts, HierarchyFacts, SystemdFacts};
+use crate::plan::systemd::Manager;
 use crate::sys::fs as sys_fs;
 
 /// Where cgroup hierarchies are mounted.
@@ -30,7 +31,62 @@ pub(crate) fn probe() -> Facts {
         apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         resctrl: None,
+        systemd: None,
     }
+}
+
+/// The instance of systemd that makes units for us, if systemd runs here: the host's for root, else the user's own.
+/// See sd_booted(3).
+#[must_use]
+pub(crate) fn systemd() -> Option<SystemdFacts> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        return None;
+    }
+    let (manager, root) = if is_privileged() {
+        (Manager::System, root_of_units(&read("/proc/1/cgroup")))
+    } else {
+        (Manager::User, root_of_users_units(&read("/proc/self/cgroup"), own_uid()))
+    };
+    Some(SystemdFacts { manager, root })
+}
+
+/// Where the first process keeps its units: beside its own scope, and not at `/` if it is in a container.
+fn root_of_units(cgroups: &str) -> String {
+    let own = systemds_line(cgroups);
+    let root = own.strip_suffix("/init.scope").unwrap_or_default();
+    if root.is_empty() { "/".into() } else { root.into() }
+}
+
+/// Where the user's systemd keeps its units. We may be below it, or in a session beside it.
+fn root_of_users_units(cgroups: &str, uid: u32) -> String {
+    let service = format!("user@{uid}.service");
+    let own = systemds_line(cgroups);
+    match own.split_once(&format!("/{service}")) {
+        Some((before, after)) if after.is_empty() || after.starts_with('/') => format!("{before}/{service}"),
+        _ => format!("/user.slice/user-{uid}.slice/{service}"),
+    }
+}
+
+/// The path in the hierarchy that systemd keeps its units in: version 2, or the named one.
+fn systemds_line(cgroups: &str) -> &str {
+    let line = |key: &str| cgroups.lines().find_map(|line| line.split_once(key).map(|(_, path)| path));
+    line(":name=systemd:").or_else(|| line("0::")).unwrap_or_default()
+}
+
+/// Our user as the host counts, as far as our user namespace tells.
+#[must_use]
+pub(crate) fn own_uid() -> u32 {
+    let inside = nix::unistd::geteuid().as_raw();
+    let map = read("/proc/self/uid_map");
+    let lines = map.lines().filter_map(|line| {
+        let mut numbers = line.split_whitespace().filter_map(|number| number.parse::<u32>().ok());
+        Some((numbers.next()?, numbers.next()?, numbers.next()?))
+    });
+    let outside = |(first, host, count): (u32, u32, u32)| {
+        let offset = inside.checked_sub(first).filter(|offset| *offset < count)?;
+        host.checked_add(offset)
+    };
+    lines.into_iter().find_map(outside).unwrap_or(inside)
 }
 
 /// Where resctrl is mounted, for the few configs that need it: not part of [`probe`], since the mount table is long.
@@ -237,6 +293,18 @@ mod tests {
     fn m31_the_file_system_of_a_path_has_a_name() {
         assert_eq!(filesystem_type("/proc/self/status").as_deref(), Some("proc"));
         assert_eq!(filesystem_type("/proc/nothing"), None);
+    }
+
+    #[test]
+    fn b20_units_are_where_the_manager_is_wherever_it_is() {
+        assert_eq!(root_of_units("0::/init.scope\n"), "/");
+        assert_eq!(root_of_units("4:memory:/x\n1:name=systemd:/lxc/a/init.scope\n0::/y\n"), "/lxc/a");
+        assert_eq!(root_of_units("0::/\n"), "/");
+        let below = "0::/a/user@7.service/app.slice/x.scope\n";
+        assert_eq!(root_of_users_units(below, 7), "/a/user@7.service");
+        let beside = "/user.slice/user-7.slice/user@7.service";
+        assert_eq!(root_of_users_units("0::/user.slice/user-7.slice/session-1.scope\n", 7), beside);
+        assert_eq!(root_of_users_units("0::/a/user@70.service\n", 7), beside);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::facts::CgroupVersion;
 use crate::plan::hooks::{Hook, OutputFiles};
 use crate::plan::seccomp::Listener;
+use crate::plan::systemd::UnitName;
 
 const RECORD: &str = "record.json";
 const RECORD_NEW: &str = "record.new";
@@ -50,6 +51,9 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     /// Its cgroup directories.
     pub cgroups: Vec<CgroupDirectory>,
+    /// The unit of systemd's whose cgroup it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitName>,
     /// Its resctrl group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<ResctrlGroup>,

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use libcontainer::plan::cgroup::Manager;
+use libcontainer::plan::cgroup::Driver;
 use libcontainer::plan::facts::Facts;
 use libcontainer::plan::{Choices, document};
 use serde_json::Value;
@@ -147,7 +147,7 @@ fn compile(text: &[u8], facts: &str) -> Result<Vec<String>, Vec<String>> {
         pivot: true,
         keyring: true,
         strict: false,
-        manager: Manager::Files,
+        driver: Driver::Files,
     };
     let lines = |findings: &[_]| findings.iter().map(ToString::to_string).collect();
     match document::compile(text, &choices, &facts) {

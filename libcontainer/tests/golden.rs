@@ -2,12 +2,13 @@
 //!
 //! A case is a directory: `config.json`; `plan.json` or `findings.txt`, what comes out of it. Optional are
 //! `config`, which names another case to share its config with, and `facts`, which names a host of `facts/`
-//! other than `v2`, and `strict`, an empty file, which lets nothing be tolerated. `UPDATE=1 cargo test -p libcontainer --test golden` rewrites what comes out.
+//! other than `v2`, and two empty files: `strict`, which lets nothing be
+//! tolerated, and `systemd`, which has systemd make the cgroup. `UPDATE=1 cargo test -p libcontainer --test golden` rewrites what comes out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use libcontainer::plan::cgroup::Manager;
+use libcontainer::plan::cgroup::Driver;
 use libcontainer::plan::facts::Facts;
 use libcontainer::plan::invalid::Invalid;
 use libcontainer::plan::{Choices, Plan, document};
@@ -111,15 +112,10 @@ fn compile(case: &Path) -> Result<Plan, Invalid> {
     let facts = name("facts").unwrap_or_else(|| "v2".to_owned());
     let facts = read(&directory("facts").join(format!("{facts}.json")));
     let facts: Facts = serde_json::from_str(&facts).expect("the facts are facts");
-    let strict = case.join("strict").exists();
-    let choices = Choices {
-        id: "box".to_owned(),
-        bundle: "/bundle".to_owned(),
-        pivot: true,
-        keyring: true,
-        strict,
-        manager: Manager::Files,
-    };
+    let (strict, systemd) = (case.join("strict").exists(), case.join("systemd").exists());
+    let manager = if systemd { Driver::Systemd } else { Driver::Files };
+    let (id, bundle) = ("box".to_owned(), "/bundle".to_owned());
+    let choices = Choices { id, bundle, pivot: true, keyring: true, strict, manager };
     document::compile(read(&config.join("config.json")).as_bytes(), &choices, &facts)
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Global {
     /// Say what is done, step by step
     #[arg(long)]
     pub(crate) debug: bool,
-    /// Let systemd make the cgroup (not supported yet: an error)
+    /// Let systemd make the cgroup; cgroupsPath is slice:prefix:name then
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
     /// Who makes the cgroup; with "disabled" there is none, and no limit can be set

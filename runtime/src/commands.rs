@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use libcontainer::bundle::Bundle;
 use libcontainer::container::{self, Container, Options, Status};
 use libcontainer::error::{Error, ErrorKind};
-use libcontainer::plan::cgroup::Manager;
+use libcontainer::plan::cgroup::Driver;
 use libcontainer::plan::version;
 use libcontainer::state::Store;
 
@@ -17,11 +17,6 @@ use crate::{events, exec, features, foreground, listing, signals, spec};
 /// Carries out a command; gives the exit status.
 pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
     let store = Store::new(root(global));
-    if global.systemd_cgroup || global.cgroup_manager == CgroupManager::Systemd {
-        return Err(Failure::new(
-            "--systemd-cgroup: ketch has no systemd cgroup driver yet; leave the flag out",
-        ));
-    }
     match command {
         Command::Create(args) => create(&store, global, &args),
         Command::Run(args) => run_container(&store, global, &args),
@@ -89,9 +84,13 @@ fn plain_options(global: &Global, id: &str) -> Options {
 }
 
 fn release_options(global: &Global, id: &str) -> Options {
-    let disabled = global.cgroup_manager == CgroupManager::Disabled;
-    let manager = if disabled { Manager::Nobody } else { Manager::Files };
-    Options { strict: global.strict, manager, ..Options::new(id) }
+    let driver = match global.cgroup_manager {
+        _ if global.systemd_cgroup => Driver::Systemd,
+        CgroupDriver::Systemd => Driver::Systemd,
+        CgroupManager::Cgroupfs => Driver::Files,
+        CgroupManager::Disabled => Driver::Nobody,
+    };
+    Options { strict: global.strict, driver, ..Options::new(id) }
 }
 
 #[cfg(debug_assertions)]

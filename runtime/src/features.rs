@@ -1,7 +1,7 @@
 //! `features`: what this runtime supports, from the tables that it works by. Spec: features.md.
 
 use libcontainer::plan::namespaces::NAMESPACES;
-use libcontainer::plan::{capability, hooks, options, schedule, seccomp, version};
+use libcontainer::plan::{capability, hooks, options, schedule, seccomp, systemd, version};
 use serde_json::{Value, json};
 
 /// The version of the library that compiles filters.
@@ -13,6 +13,8 @@ pub(crate) fn libseccomp_version() -> String {
 pub(crate) fn document() -> Value {
     let mut namespaces: Vec<&str> = NAMESPACES.iter().map(|row| row.1).collect();
     namespaces.sort_unstable();
+    let annotations: Vec<&str> =
+        hooks::OUTPUT_ANNOTATIONS.iter().copied().chain([systemd::ANNOTATIONS]).collect();
     json!({
         "ociVersionMin": version::OLDEST,
         "ociVersionMax": version::NEWEST,
@@ -21,7 +23,7 @@ pub(crate) fn document() -> Value {
         "linux": {
             "namespaces": namespaces,
             "capabilities": capability::names().collect::<Vec<_>>(),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": seccomp::ACTIONS,
@@ -43,6 +45,6 @@ pub(crate) fn document() -> Value {
             "io.github.seccomp.libseccomp.version": libseccomp_version(),
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
-        "potentiallyUnsafeConfigAnnotations": hooks::OUTPUT_ANNOTATIONS,
+        "potentiallyUnsafeConfigAnnotations": annotations,
     })
 }

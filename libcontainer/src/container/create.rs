@@ -10,12 +10,13 @@ use crate::fault::Fault;
 use crate::host;
 use crate::launch::{self, Launched, Settings, cgroup::Group, rdt::Resctrl};
 use crate::path::KernelString;
-use crate::plan::cgroup::Manager;
-use crate::plan::facts::Facts;
+use crate::plan::cgroup::Driver;
+use crate::plan::facts::{Facts, SystemdFacts};
 use crate::plan::invalid::Finding;
 use crate::plan::step::Step;
+use crate::plan::systemd::UnitName;
 use crate::plan::{Choices, Plan};
-use crate::state::{Entry, Identity, Record, Store, VERSION};
+use crate::state::{CgroupDirectory, Entry, Identity, Record, Store, VERSION};
 use crate::sys::process::{self, Child, Exit};
 use crate::sys::{Stop, fs};
 
@@ -38,7 +39,7 @@ pub struct Options {
     /// A connected stream socket, over which the master of its terminal is sent.
     pub console: Option<OwnedFd>,
     /// Who makes its cgroup.
-    pub manager: Manager,
+    pub driver: Driver,
     /// Where resctrl is, if not where the mount table says.
     pub resctrl: Option<String>,
     /// A step that is to fail, for tests.
@@ -56,7 +57,7 @@ impl Options {
             strict: false,
             preserved: 0,
             console: None,
-            manager: Manager::Files,
+            driver: Driver::Files,
             resctrl: None,
             fault: Fault::default(),
         }
@@ -124,11 +125,12 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
         pivot: options.pivot,
         keyring: options.keyring,
         strict: options.strict,
-        manager: options.manager,
+        driver: options.driver,
     };
     let wants_resctrl = bundle.spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some());
     let mut facts = host::probe();
     facts.resctrl = options.resctrl.clone().or_else(|| wants_resctrl.then(host::resctrl).flatten());
+    facts.systemd = (options.driver == Driver::Systemd).then(host::systemd).flatten();
     let compiled = Plan::compile(&bundle.spec, &choices, &facts);
     let mut plan = bundle.mistakes.beside(compiled, &bundle.text)?;
     plan.seccomp.as_ref().map(launch::filter::check).transpose()?;
@@ -157,11 +159,11 @@ pub(super) fn recompile(container: &Container) -> Result<Plan, Error> {
         pivot: true,
         keyring: true,
         strict: false,
-        // A config without limits is fine either way.
-        manager: Manager::Files,
+        driver: if record.unit.is_some() { Driver::Systemd } else { Driver::Files },
     };
-    // Whatever has become of resctrl: it was there when the container was created.
-    let facts = Facts { resctrl: Some("/sys/fs/resctrl".into()), ..host::probe() };
+    // Whatever has become of resctrl and systemd: they were there when the container was created.
+    let systemd = record.unit.as_ref().map(|unit| SystemdFacts { manager: unit.manager, root: "/".into() });
+    let facts = Facts { resctrl: Some("/sys/fs/resctrl".into()), systemd, ..host::probe() };
     Ok(Plan::compile(&container.config()?, &choices, &facts)?)
 }
 
@@ -244,6 +246,7 @@ fn make(
     narrate(plan);
     record.process = Some(identity(launched.pid())?);
     record.cgroups = launched.cgroups();
+    record.unit = plan.cgroup.unit.as_ref().map(|unit| unit.name.clone());
     record.resctrl = launched.resctrl();
     reservation.entry().write_record(&record)?;
     let running = launched.commit().map_err(|failure| Error::launch(plan, &failure.into()))?;
@@ -303,6 +306,7 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Stop> {
 /// What is remembered, before anything of it exists.
 fn record(bundle: &Bundle, plan: &Plan, options: &Options) -> Record {
     let annotations = bundle.spec.annotations().clone().unwrap_or_default();
+    let cgroups = Group::directories(&plan.cgroup);
     Record {
         version: VERSION,
         id: options.id.clone(),
@@ -312,7 +316,8 @@ fn record(bundle: &Bundle, plan: &Plan, options: &Options) -> Record {
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
         owner: nix::unistd::getuid().as_raw(),
         annotations: annotations.into_iter().collect(),
-        cgroups: Group::directories(&plan.cgroup),
+        unit: unit(plan, &cgroups),
+        cgroups,
         resctrl: Resctrl::planned(plan.rdt.as_ref()),
         namespaces: plan.entry.private_flags(),
         process: None,
@@ -322,4 +327,10 @@ fn record(bundle: &Bundle, plan: &Plan, options: &Options) -> Record {
         poststop: plan.hooks.poststop.clone(),
         hook_output: plan.hooks.output.clone(),
     }
+}
+
+/// The unit that is going to be made. One that has processes is somebody else's, as its cgroup is.
+fn unit(plan: &Plan, cgroups: &[CgroupDirectory]) -> Option<UnitName> {
+    let free = cgroups.len() == plan.cgroup.hierarchies.len();
+    plan.cgroup.unit.as_ref().filter(|_| free).map(|unit| unit.name.clone())
 }

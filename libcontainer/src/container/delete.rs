@@ -10,7 +10,7 @@ use oci_spec::runtime::LinuxNamespaceType;
 
 use crate::error::{Error, ErrorKind};
 use crate::host;
-use crate::launch::{cgroup, rdt};
+use crate::launch::{cgroup, rdt, systemd};
 use crate::sys::{Stop, process};
 
 use super::{Container, Status, run_poststop};
@@ -70,6 +70,11 @@ impl Container {
             if let (Err(stop), Err(_)) = (sent, killed) {
                 return Err(Error::new(ErrorKind::System, format!("kill container {}: {stop}", self.id())));
             }
+        }
+        if let Some(unit) = &self.record.unit {
+            systemd::stop(unit).map_err(|says| {
+                Error::new(ErrorKind::System, format!("systemd unit {}: {says}", unit.name))
+            })?;
         }
         cgroup::remove_all(&self.record.cgroups, deadline)?;
         if let Some(pidfd) = &init {

@@ -61,7 +61,9 @@ impl<'a> Group<'a> {
             }
             let step = Step::CgroupCreate(u16::try_from(i).unwrap_or(u16::MAX));
             let directory = PathBuf::from(self.plan.directory(i));
-            match self.fault.attempt(step, || make_directory(hierarchy, &directory)) {
+            // systemd has made it by now, and put the container's process there.
+            let adopts = self.plan.unit.is_some();
+            match self.fault.attempt(step, || make_directory(hierarchy, &directory, adopts)) {
                 Ok(made) => self.made[i] = Some(made),
                 // Without rights on the host one may do without a cgroup, if nothing is asked of it.
                 Err(failure) if self.plan.optional && is_refusal(failure.stop) => {}
@@ -216,7 +218,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Stop> {
 }
 
 /// Makes a cgroup directory and the parents that are missing, and lets them hand on their controllers.
-fn make_directory(hierarchy: &Hierarchy, path: &Path) -> Result<CgroupDirectory, Stop> {
+fn make_directory(hierarchy: &Hierarchy, path: &Path, adopts: bool) -> Result<CgroupDirectory, Stop> {
     let mount = Path::new(&hierarchy.mount);
     let mut chain: Vec<&Path> = path.ancestors().take_while(|p| *p != mount).collect();
     chain.reverse();
@@ -230,6 +232,7 @@ fn make_directory(hierarchy: &Hierarchy, path: &Path) -> Result<CgroupDirectory,
         match fs::create_dir(level) {
             Ok(()) if leaf => {}
             Ok(()) => parents += 1,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && leaf && adopts => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && leaf => check_unused(level)?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => parents = 0,
             Err(e) => return Err(stop(Call::Mkdir, &e)),

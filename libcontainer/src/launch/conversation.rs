@@ -7,14 +7,16 @@ use nix::poll::PollFlags;
 
 use super::cgroup::Group;
 use super::supply::Supply;
-use super::{Because, Broken, Launched, Settings, devices, idmap, net_devices};
+use super::{Because, Broken, Launched, Settings, devices, idmap, net_devices, systemd};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::hooks::{self, Stage};
+use crate::host;
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
 use crate::plan::hooks::Hook;
 use crate::plan::namespaces::Namespace;
 use crate::plan::step::Step;
+use crate::plan::systemd::Unit;
 use crate::sys::process::{self, Child, Leash};
 use crate::sys::{Call, Stop};
 
@@ -30,10 +32,13 @@ pub(super) struct Conversation<'a, 's> {
     pub(super) reforked: bool,
 }
 
-impl Conversation<'_, '_> {
+impl<'a> Conversation<'a, '_> {
     /// Talks to the container's process until it is ready to start.
-    pub(super) fn hold(&mut self, launched: &mut Launched<'_>) -> Result<(), Broken> {
+    pub(super) fn hold(&mut self, launched: &mut Launched<'a>) -> Result<(), Broken> {
         let (plan, fault) = (self.plan, self.settings.fault);
+        if let Some(unit) = &plan.cgroup.unit {
+            self.make_unit(unit, launched)?;
+        }
         launched.group.make(CgroupVersion::V1)?;
         launched.group.limit()?;
         if !plan.entry.refork {
@@ -91,6 +96,23 @@ impl Conversation<'_, '_> {
                 launched.channel.send(Message::Go(Milestone::Environment)).at(Step::Channel)?;
             }
         }
+        Ok(())
+    }
+
+    /// Has systemd make the cgroup with the process in it, and adds what systemd has no word for.
+    fn make_unit(&self, unit: &'a Unit, launched: &mut Launched<'a>) -> Result<(), Broken> {
+        let (cgroup, pid) = (&self.plan.cgroup, launched.pid());
+        self.settings.fault.attempt(Step::Unit, || Ok(()))?;
+        launched.unit = systemd::start(unit, cgroup, pid).or_else(|broken| {
+            // A process that has ended cannot be put anywhere, and may have said why it has.
+            let ended = host::look_at(pid).is_none_or(|seen| seen.is_zombie);
+            if ended { self.hear_last_words(launched).and(Err(broken)) } else { Err(broken) }
+        })?;
+        launched.group.make(CgroupVersion::V2)?;
+        if unit.name.is_slice() {
+            systemd::move_in(&launched.group.made(), pid).at(Step::Unit)?;
+        }
+        tracing::debug!(unit = unit.name.name, "systemd has made the unit");
         Ok(())
     }
 

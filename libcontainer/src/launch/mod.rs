@@ -11,6 +11,7 @@ pub(crate) mod listener;
 mod net_devices;
 pub(crate) mod rdt;
 mod supply;
+pub(crate) mod systemd;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -115,6 +116,7 @@ pub(crate) struct Launched<'a> {
     // Dropped in this order: who waits for us ends, who does not is killed, and then the cgroup can be removed.
     channel: Channel,
     leash: Leash,
+    unit: systemd::Made<'a>,
     group: Group<'a>,
     /// Where hooks print.
     streams: Streams,
@@ -136,6 +138,7 @@ impl<'a> Launched<'a> {
         self.channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
         let gone = Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::ESRCH } };
         let child = self.leash.release().ok_or(gone)?;
+        self.unit.keep();
         self.group.keep();
         self.resctrl.keep();
         self.devices.keep();
@@ -163,7 +166,10 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     let fault = settings.fault;
     let (channel, theirs) = Channel::pair().at(Step::Channel)?;
     let mut group = Group::new(&plan.cgroup, fault);
-    group.make(CgroupVersion::V2)?;
+    if plan.cgroup.unit.is_none() {
+        // A unit takes a process that is there already.
+        group.make(CgroupVersion::V2)?;
+    }
     if plan.cgroup.optional {
         // Only what could be made can be joined; otherwise the making waits until the child works beside us.
         group.make(CgroupVersion::V1)?;
@@ -181,8 +187,8 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     tracing::debug!(pid = child.pid, "container init is cloned");
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
-    let mut launched =
-        Launched { devices: Moved::default(), leash: Leash::new(child), group, resctrl, channel, streams };
+    let (devices, unit, leash) = (Moved::default(), systemd::Made::nothing(), Leash::new(child));
+    let mut launched = Launched { devices, leash, unit, group, resctrl, channel, streams };
     let mut conversation = Conversation { plan, settings: &settings, supply, waits, reforked: false };
     match conversation.hold(&mut launched) {
         Ok(()) => Ok(launched),
@@ -224,7 +230,7 @@ fn prepare<'a>(
         entry: &plan.entry,
         joins,
         target: None,
-        waits: !tasks.is_empty() || plan.entry.clone.contains(Namespace::User),
+        waits: !tasks.is_empty() || plan.cgroup.unit.is_some() || plan.entry.clone.contains(Namespace::User),
         tasks,
         become_root: plan.ids.become_root,
         loopback: plan.kernel.loopback,

@@ -11,6 +11,7 @@ use super::devices::{self, Access, DeviceKind, DeviceRule};
 use super::facts::{CgroupFacts, CgroupVersion, Facts, HierarchyFacts};
 use super::invalid::Findings;
 use super::limits::{self, Hierarchy, Write};
+use super::systemd::{self, Unit};
 use crate::path::PATH_MAX;
 
 pub(super) use owner::owner;
@@ -20,10 +21,12 @@ const SPEC_PATH: &str = "config-linux.md#cgroups-path";
 
 /// Who makes the container's cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Manager {
+pub enum Driver {
     /// The runtime, as directories.
     #[default]
     Files,
+    /// systemd, with a unit.
+    Systemd,
     /// Nobody: the container has none of its own, and no limits.
     Nobody,
 }
@@ -46,6 +49,9 @@ pub struct Cgroup {
     pub owner: Option<u32>,
     /// Nothing was asked of it, and the runtime may lack the rights: then do without.
     pub optional: bool,
+    /// The unit whose cgroup it is, if systemd makes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 impl Cgroup {
@@ -72,8 +78,15 @@ const NAME_MAX: usize = 255;
 pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts, findings: &mut Findings) -> Cgroup {
     let linux = spec.linux().as_ref();
     let asked = linux.and_then(|l| l.cgroups_path().as_deref()).and_then(|p| p.to_str()).unwrap_or_default();
-    let path = path(asked, choices, facts, findings);
-    if choices.manager == Manager::Nobody {
+    let systemd = choices.driver == Driver::Systemd;
+    let place = if systemd { systemd::place(asked, choices, facts, findings) } else { None };
+    let path = match &place {
+        Some(place) => place.path.clone(),
+        // What is wrong with it has been said.
+        None if systemd => String::new(),
+        None => path(asked, choices, facts, findings),
+    };
+    if choices.driver == Driver::Nobody {
         return absent::compile(spec, facts, findings);
     }
     let hierarchies = hierarchies(&facts.cgroup);
@@ -81,6 +94,7 @@ pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts, findings: &mut Fin
     let rules = devices::effective(&devices::rules(spec, findings));
     // Without rights on the host devices are bind mounts, and nothing else can be opened.
     let rules = if facts.privileged && !allows_everything(&rules) { rules } else { Vec::new() };
+    let rules_for_systemd = facts.privileged.then(|| rules.clone());
     let unified = hierarchies.iter().any(|h| h.version == CgroupVersion::V2);
     let (mut writes, devices) = match device_hierarchy(&hierarchies) {
         Some(i) => (device_writes(&rules, i), Vec::new()),
@@ -99,7 +113,8 @@ pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts, findings: &mut Fin
         writes.extend(limits::compile(resources, &hierarchies, &facts.cgroup.huge_page_sizes, findings));
     }
     let unprivileged_v1 = |w: &Write| asked.is_empty() && is_version_1(&hierarchies, w);
-    let optional = !facts.privileged && writes.iter().all(|w| unprivileged_v1(w) && w.at == PIDS_LIMIT);
+    let optional =
+        !facts.privileged && !systemd && writes.iter().all(|w| unprivileged_v1(w) && w.at == PIDS_LIMIT);
     if optional && !writes.is_empty() {
         findings.tolerate(
             PIDS_LIMIT,
@@ -107,7 +122,12 @@ pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts, findings: &mut Fin
             "config-linux.md#pids",
         );
     }
-    Cgroup { path, hierarchies, writes, devices, owner: None, optional }
+    let mut cgroup = Cgroup { path, hierarchies, writes, devices, owner: None, optional, unit: None };
+    cgroup.unit = place.map(|place| {
+        let annotations = spec.annotations().as_ref();
+        systemd::unit(place, choices, &cgroup, rules_for_systemd.as_deref(), annotations, findings)
+    });
+    cgroup
 }
 
 /// Podman sends its default of this limit to hosts where nobody but root can set it, and counts on a container.
@@ -161,8 +181,8 @@ fn components(path: &str) -> impl Iterator<Item = &str> {
 fn wrong_with(asked: &str) -> Option<&'static str> {
     if !asked.contains('/') && asked.matches(':').count() == 2 {
         Some(
-            "is a name for systemd, slice:prefix:name, and needs the systemd driver (--systemd-cgroup), \
-             which ketch does not have yet; give a path such as /machine/box",
+            "is a name for systemd, slice:prefix:name, and needs the systemd driver: use --systemd-cgroup, \
+             or give a path such as /machine/box",
         )
     } else if components(asked).any(|c| c == "..") {
         Some("has a \"..\" in it; give the path that is meant")

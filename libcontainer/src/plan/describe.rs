@@ -30,6 +30,10 @@ impl fmt::Display for Described<'_> {
                 Some(write) => write!(f, "cgroup {}: {}", plan.cgroup.path, write),
                 None => f.write_str("cgroup limit"),
             },
+            Step::Unit => {
+                let name = plan.cgroup.unit.as_ref().map_or("?", |unit| unit.name.name.as_str());
+                write!(f, "systemd unit {name}")
+            }
             Step::DeviceProgram => write!(f, "cgroup {}: device program", plan.cgroup.path),
             Step::RdtGroup | Step::RdtSchema(_) | Step::RdtMonitor | Step::RdtJoin => {
                 rdt::describe(plan.rdt.as_ref(), self.step, f)

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::systemd::Manager;
+
 /// The host as far as a plan depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +30,19 @@ pub struct Facts {
     /// Where resctrl is mounted. Looked for only if the config asks for it.
     #[serde(default)]
     pub resctrl: Option<String>,
+    /// The instance of systemd that makes units for the runtime. Looked for only if the caller asks for it.
+    #[serde(default)]
+    pub systemd: Option<SystemdFacts>,
+}
+
+/// An instance of systemd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemdFacts {
+    /// The host's, or the user's own.
+    pub manager: Manager,
+    /// The cgroup in which its units are, below each hierarchy's mount: `/` for the host's.
+    pub root: String,
 }
 
 /// Which cgroup hierarchies there are. See cgroups(7).

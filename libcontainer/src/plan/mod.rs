@@ -26,6 +26,7 @@ pub mod schedule;
 pub mod seccomp;
 pub mod step;
 pub mod sysctl;
+pub mod systemd;
 pub mod version;
 
 use std::fmt;
@@ -34,7 +35,7 @@ use oci_spec::runtime::{Process as SpecProcess, Spec};
 use serde::Serialize;
 
 use affinity::Affinity;
-use cgroup::{Cgroup, Manager};
+use cgroup::{Cgroup, Driver};
 use describe::{Described, ProcessStep};
 use facts::Facts;
 use hooks::Hooks;
@@ -62,7 +63,7 @@ pub struct Choices {
     /// Refuse what is tolerated for the sake of clients (`--strict`).
     pub strict: bool,
     /// Who makes the container's cgroup (`--cgroup-manager`).
-    pub manager: Manager,
+    pub driver: Driver,
 }
 
 /// A container, decided. In the order in which it takes effect.
@@ -216,6 +217,7 @@ impl Plan {
             (Step::BecomeRoot, self.ids.become_root),
             (Step::Loopback, self.kernel.loopback),
             (Step::Refork, self.entry.refork),
+            (Step::Unit, self.cgroup.unit.is_some()),
             (Step::CgroupOwner, self.cgroup.owner.is_some()),
             (Step::DeviceProgram, !self.cgroup.devices.is_empty()),
             (Step::Propagation, true),
@@ -292,12 +294,13 @@ pub(crate) mod tests {
         apparmor: false,
         selinux: false,
         resctrl: None,
+        systemd: None,
     });
 
     /// Choices as `ketch create` makes them.
     pub(crate) fn choices() -> Choices {
         let (id, bundle) = ("box".into(), "/bundle".into());
-        Choices { id, bundle, pivot: true, keyring: true, strict: false, manager: Manager::Files }
+        Choices { id, bundle, pivot: true, keyring: true, strict: false, driver: Driver::Files }
     }
 
     /// A document with the parts that are required, overlaid with `part`.

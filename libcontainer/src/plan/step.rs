@@ -172,6 +172,8 @@ steps! {
     RdtMonitor = 84,
     /// Moving into a resctrl group.
     RdtJoin = 85,
+    /// Having systemd make the unit whose cgroup is the container's, with the container's process in it.
+    Unit = 90,
 }
 
 impl Step {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::mem::discriminant;
 
-use libcontainer::plan::cgroup::Manager;
+use libcontainer::plan::cgroup::Driver;
 use libcontainer::plan::facts::Facts;
 use libcontainer::plan::invalid::{Finding, Invalid};
 use libcontainer::plan::limits::Write;
@@ -19,7 +19,7 @@ pub(crate) fn choices() -> Choices {
         pivot: true,
         keyring: true,
         strict: false,
-        manager: Manager::Files,
+        driver: Driver::Files,
     }
 }
 

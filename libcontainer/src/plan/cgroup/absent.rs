@@ -8,7 +8,7 @@ use crate::plan::facts::Facts;
 use crate::plan::invalid::Findings;
 use crate::plan::limits;
 
-/// Decides for [`super::Manager::Nobody`]: nothing is made, and what only a cgroup can do is refused by name.
+/// Decides for [`super::Driver::Nobody`]: nothing is made, and what only a cgroup can do is refused by name.
 pub(super) fn compile(spec: &Spec, facts: &Facts, findings: &mut Findings) -> Cgroup {
     let linux = spec.linux().as_ref();
     let resources = linux.and_then(|l| l.resources().as_ref());
@@ -46,7 +46,7 @@ fn none() -> Cgroup {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Manager;
+    use super::super::Driver;
     use super::*;
     use crate::plan::Choices;
     use crate::plan::tests::{FACTS, choices, spec};
@@ -54,7 +54,7 @@ mod tests {
 
     fn compiled(resources: Value) -> Result<(Cgroup, Vec<String>), Vec<String>> {
         let mut findings = Findings::default();
-        let choices = Choices { manager: Manager::Nobody, ..choices() };
+        let choices = Choices { driver: Driver::Nobody, ..choices() };
         let spec = spec(json!({"linux": {"resources": resources}}));
         let cgroup = super::super::compile(&spec, &choices, &FACTS, &mut findings);
         let at = |found: &[crate::plan::invalid::Finding]| found.iter().map(|f| f.at.clone()).collect();
