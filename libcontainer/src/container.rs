@@ -3,7 +3,9 @@
 mod agent;
 mod create;
 mod exec;
+mod pause;
 mod start;
+mod update;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,6 +27,7 @@ use crate::sys::{Stop, process};
 
 pub use create::{Options, Running, compile, create, run};
 pub use exec::ExecOptions;
+pub use update::Update;
 
 /// How long `delete` waits for processes that it has killed.
 const DEATH: Duration = Duration::from_secs(10);
@@ -129,10 +132,11 @@ impl Container {
             Some(seen) if seen.start_time == init.start_time && !seen.is_zombie => {
                 if self.entry.is_being_created() {
                     Status::Creating
+                } else if cgroup::is_frozen(&self.record.cgroups) {
+                    // Before created: whoever started it would wait for a process that cannot answer.
+                    Status::Paused
                 } else if self.entry.awaits_start() {
                     Status::Created
-                } else if cgroup::is_frozen(&self.record.cgroups) {
-                    Status::Paused
                 } else {
                     Status::Running
                 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::update::Update;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// An OCI container runtime for Linux.
@@ -89,6 +90,12 @@ pub(crate) enum Command {
     Exec(Exec),
     /// List the processes of a container
     Ps(Ps),
+    /// Stop the processes of a container where they are
+    Pause(Id),
+    /// Let the processes of a paused container run
+    Resume(Id),
+    /// Change limits of a container; what is not named stays as it is
+    Update(Box<Update>),
     /// Write a config.json to start from
     Spec(SpecArgs),
     /// Print what this runtime supports as JSON

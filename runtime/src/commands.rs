@@ -11,7 +11,7 @@ use libcontainer::state::Store;
 
 use crate::cli::{Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
 use crate::outcome::{Failure, connect, print, print_json, write_pid_file};
-use crate::{exec, features, foreground, listing, signals, spec};
+use crate::{exec, features, foreground, listing, signals, spec, update};
 
 /// Carries out a command; gives the exit status.
 pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
@@ -31,6 +31,11 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
         Command::List(args) => listing::containers(&store, &args),
         Command::Exec(args) => exec::exec(&store, args),
         Command::Ps(args) => listing::processes(&store, &args),
+        Command::Pause(args) => Container::open(&store, &args.id)?.pause().map(|()| 0).map_err(Failure::from),
+        Command::Resume(args) => {
+            Container::open(&store, &args.id)?.resume().map(|()| 0).map_err(Failure::from)
+        }
+        Command::Update(args) => update::update(&store, &args),
         Command::Spec(args) => spec::write(&args),
         Command::Features => print_json(&features::document()),
         Command::Plan(args) => plan(global, &args),

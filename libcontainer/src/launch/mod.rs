@@ -5,12 +5,14 @@ pub(crate) mod cgroup;
 mod conversation;
 mod devices;
 pub(crate) mod filter;
+pub(crate) mod freezer;
 mod idmap;
 mod join;
 pub(crate) mod listener;
 mod net_devices;
 pub(crate) mod rdt;
 mod supply;
+pub(crate) mod update;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -26,6 +26,7 @@ pub mod schedule;
 pub mod seccomp;
 pub mod step;
 pub mod sysctl;
+pub(crate) mod update;
 pub mod version;
 
 use std::fmt;
