@@ -375,11 +375,11 @@ impl Entry {
         self.lock(CONFIG, FlockArg::LockExclusiveNonblock)
     }
 
-    /// Waits until nobody else changes the container's limits, and keeps others from it.
+    /// Waits until nobody else changes the container's limits or freezes it, and keeps others from it.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn lock_limits(&self) -> Result<Flock<File>, Refused> {
+    pub fn lock_changes(&self) -> Result<Flock<File>, Refused> {
         // Not of the cgroup, where the container could hold it; whoever holds it here ends soon, or is gone.
         self.lock(RECORD, FlockArg::LockExclusive)
     }

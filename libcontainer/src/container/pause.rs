@@ -24,6 +24,7 @@ impl Container {
     /// # Errors
     /// The container does not run, has no freezer, or has a process that does not stop; then all run on.
     pub fn pause(&self) -> Result<(), Error> {
+        let _alone = self.entry.lock_changes()?;
         match self.status() {
             Status::Created | Status::Running => {}
             status => {
@@ -40,6 +41,8 @@ impl Container {
     /// # Errors
     /// The container is not paused, or the kernel refuses.
     pub fn resume(&self) -> Result<(), Error> {
+        // Of two at once one is the last, and neither waits for what the other undoes.
+        let _alone = self.entry.lock_changes()?;
         match self.status() {
             Status::Paused => {}
             status => {

@@ -52,7 +52,7 @@ impl Container {
             return Err(Error::new(ErrorKind::State, says));
         }
         // What one reads and the next one writes in between would be lost.
-        let _alone = self.entry.lock_limits()?;
+        let _alone = self.entry.lock_changes()?;
         let facts = host::probe();
         let directories = &self.record.cgroups;
         if directories.is_empty() && update.resources != LinuxResources::default() {
