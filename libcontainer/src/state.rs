@@ -375,12 +375,9 @@ impl Entry {
         self.lock(CONFIG, FlockArg::LockExclusiveNonblock)
     }
 
-    /// Waits until nobody else changes the container's limits or freezes it, and keeps others from it.
-    ///
-    /// # Errors
-    /// The file system refuses.
-    pub fn lock_changes(&self) -> Result<Flock<File>, Refused> {
-        // Not of the cgroup, where the container could hold it; whoever holds it here ends soon, or is gone.
+    /// Waits until nobody else changes or freezes the container, and keeps others from it.
+    pub(crate) fn lock_changes(&self) -> Result<Flock<File>, Refused> {
+        // Not of the cgroup, whose lock the container could hold.
         self.lock(RECORD, FlockArg::LockExclusive)
     }
 
