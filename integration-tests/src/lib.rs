@@ -21,7 +21,7 @@ pub use look::{at, bind, facts, looking, mounted};
 pub use namespaces::Namespaces;
 pub use resctrl::Resctrl;
 pub use rootless::Rootless;
-pub use stage::Stage;
+pub use stage::{LEGACY, Stage, UNIFIED};
 pub use words::{create, deadline, has_ended, nothing_left, refused, text_of, waiting};
 pub use wrapped::Wrapped;
 

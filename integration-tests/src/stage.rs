@@ -9,6 +9,19 @@ use tempfile::TempDir;
 
 use crate::{Namespaces, ketch};
 
+/// A script for a [`Stage`] that has cgroup version 2 alone.
+pub const UNIFIED: &str = "mount -t cgroup2 none /sys/fs/cgroup";
+
+/// A script for a [`Stage`] that has the version 1 hierarchies of this host alone; nothing if it has none.
+pub const LEGACY: &str = "
+    mkdir $PLACE/old; mount --rbind /sys/fs/cgroup $PLACE/old
+    mount -t tmpfs legacy /sys/fs/cgroup
+    for old in $PLACE/old/*; do
+        name=${old##*/}
+        [ $(stat -f -c %T $old) = cgroupfs ] || continue
+        mkdir /sys/fs/cgroup/$name; mount --bind $old /sys/fs/cgroup/$name
+    done";
+
 /// A private mount namespace that lasts over several calls of the runtime, and a directory for what is mounted.
 #[derive(Debug)]
 pub struct Stage {

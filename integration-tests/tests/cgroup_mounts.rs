@@ -2,23 +2,10 @@
 //! Hosts that this one is not are mount namespaces of the test. Spec: config-linux.md#cgroups-and-mounts.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use integration_tests::Stage;
+use integration_tests::{LEGACY, Stage, UNIFIED};
 use serde_json::json;
 use spec_conformance::report::{Content, PathReport};
 use spec_conformance::{Bundle, BundleBuilder, Report};
-
-/// Version 2 alone.
-const UNIFIED: &str = "mount -t cgroup2 none /sys/fs/cgroup";
-
-/// The version 1 hierarchies of this host alone; nothing if it has none.
-const LEGACY: &str = "
-    mkdir $PLACE/old; mount --rbind /sys/fs/cgroup $PLACE/old
-    mount -t tmpfs legacy /sys/fs/cgroup
-    for old in $PLACE/old/*; do
-        name=${old##*/}
-        [ $(stat -f -c %T $old) = cgroupfs ] || continue
-        mkdir /sys/fs/cgroup/$name; mount --bind $old /sys/fs/cgroup/$name
-    done";
 
 const POINT: &str = "/sys/fs/cgroup";
 

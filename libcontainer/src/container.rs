@@ -5,8 +5,10 @@ mod create;
 mod delete;
 mod events;
 mod exec;
+mod pause;
 mod start;
 mod stats;
+mod update;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,6 +31,7 @@ use crate::sys::{Stop, process};
 pub use create::{Options, Running, compile, create, run};
 pub use events::Events;
 pub use exec::ExecOptions;
+pub use update::Update;
 
 /// Where in its life a container is. Looked up, never remembered. Spec: runtime.md#state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -133,10 +136,11 @@ impl Container {
             Some(seen) if seen.start_time == init.start_time && !seen.is_ending => {
                 if self.entry.is_being_created() {
                     Status::Creating
+                } else if cgroup::is_frozen(&self.record.cgroups) {
+                    // Before created: whoever started it would wait for a process that cannot answer.
+                    Status::Paused
                 } else if self.entry.awaits_start() {
                     Status::Created
-                } else if cgroup::is_frozen(&self.record.cgroups) {
-                    Status::Paused
                 } else {
                     Status::Running
                 }

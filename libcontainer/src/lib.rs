@@ -45,7 +45,9 @@ pub mod stats;
 pub mod sys;
 
 pub use bundle::Bundle;
-pub use container::{Container, ExecOptions, Options, Running, State, Status, compile, create, list, run};
+pub use container::{
+    Container, ExecOptions, Options, Running, State, Status, Update, compile, create, list, run,
+};
 pub use error::{Error, ErrorKind};
 pub use host::is_privileged;
 pub use launch::filter::{architectures as filter_architectures, library_version as filter_library_version};

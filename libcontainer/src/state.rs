@@ -379,6 +379,12 @@ impl Entry {
         self.lock(CONFIG, FlockArg::LockExclusiveNonblock)
     }
 
+    /// Waits until nobody else changes or freezes the container, and keeps others from it.
+    pub(crate) fn lock_changes(&self) -> Result<Flock<File>, Refused> {
+        // Not of the cgroup, whose lock the container could hold.
+        self.lock(RECORD, FlockArg::LockExclusive)
+    }
+
     /// Takes the start socket away: the container is not `created` any more.
     ///
     /// # Errors

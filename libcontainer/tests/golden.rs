@@ -113,9 +113,9 @@ fn compile(case: &Path) -> Result<Plan, Invalid> {
     let facts = read(&directory("facts").join(format!("{facts}.json")));
     let facts: Facts = serde_json::from_str(&facts).expect("the facts are facts");
     let (strict, systemd) = (case.join("strict").exists(), case.join("systemd").exists());
-    let manager = if systemd { Driver::Systemd } else { Driver::Files };
+    let driver = if systemd { Driver::Systemd } else { Driver::Files };
     let (id, bundle) = ("box".to_owned(), "/bundle".to_owned());
-    let choices = Choices { id, bundle, pivot: true, keyring: true, strict, manager };
+    let choices = Choices { id, bundle, pivot: true, keyring: true, strict, driver };
     document::compile(read(&config.join("config.json")).as_bytes(), &choices, &facts)
 }
 

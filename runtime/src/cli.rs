@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::update::Update;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::duration::interval;
@@ -108,6 +109,12 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Tell of a container what it uses, every few seconds, and that its memory ran out, as JSON
     Events(Events),
+    /// Stop the processes of a container where they are
+    Pause(Id),
+    /// Let the processes of a paused container run
+    Resume(Id),
+    /// Change limits of a container; what is not named stays as it is
+    Update(Box<Update>),
     /// Write a config.json to start from
     Spec(SpecArgs),
     /// Print what this runtime supports as JSON

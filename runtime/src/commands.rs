@@ -12,7 +12,7 @@ use libcontainer::state::Store;
 
 use crate::cli::{CgroupManager, Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
 use crate::outcome::{Failure, connect, print, print_json, write_pid_file};
-use crate::{events, exec, features, foreground, listing, signals, spec};
+use crate::{events, exec, features, foreground, listing, signals, spec, update};
 
 /// Carries out a command; gives the exit status.
 pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
@@ -28,6 +28,11 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
         Command::Exec(args) => exec::exec(&store, args),
         Command::Ps(args) => listing::processes(&store, &args),
         Command::Events(args) => events::events(&store, &args),
+        Command::Pause(args) => Container::open(&store, &args.id)?.pause().map(|()| 0).map_err(Failure::from),
+        Command::Resume(args) => {
+            Container::open(&store, &args.id)?.resume().map(|()| 0).map_err(Failure::from)
+        }
+        Command::Update(args) => update::update(&store, &args),
         Command::Spec(args) => spec::write(&args),
         Command::Features => print_json(&features::document()),
         Command::Plan(args) => plan(global, &args),
@@ -86,7 +91,7 @@ fn plain_options(global: &Global, id: &str) -> Options {
 fn release_options(global: &Global, id: &str) -> Options {
     let driver = match global.cgroup_manager {
         _ if global.systemd_cgroup => Driver::Systemd,
-        CgroupDriver::Systemd => Driver::Systemd,
+        CgroupManager::Systemd => Driver::Systemd,
         CgroupManager::Cgroupfs => Driver::Files,
         CgroupManager::Disabled => Driver::Nobody,
     };

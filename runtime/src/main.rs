@@ -13,6 +13,7 @@ mod log;
 mod outcome;
 mod signals;
 mod spec;
+mod update;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -192,13 +192,15 @@ pub(super) fn stop(call: Call, error: &io::Error) -> Stop {
     Stop { call, errno: error.raw_os_error().unwrap_or(libc::EIO) }
 }
 
-pub(super) fn read(path: impl AsRef<Path>) -> Result<String, Stop> {
+pub(crate) fn read(path: impl AsRef<Path>) -> Result<String, Stop> {
     fs::read_to_string(path).map_err(|e| stop(Call::Read, &e))
 }
 
 /// Writes a file of the kernel in one call, without creating it.
-fn write_value(path: &Path, value: &str) -> Result<(), Stop> {
+pub(super) fn write_value(path: &Path, value: &str) -> Result<(), Stop> {
     let file = fs::File::options().write(true).open(path).map_err(|e| stop(Call::Open, &e))?;
+    // Nothing at all would not reach the kernel.
+    let value = if value.is_empty() { "\n" } else { value };
     crate::sys::fs::write(file.as_fd(), value.as_bytes())
 }
 

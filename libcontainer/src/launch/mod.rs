@@ -5,6 +5,7 @@ pub(crate) mod cgroup;
 mod conversation;
 mod devices;
 pub(crate) mod filter;
+pub(crate) mod freezer;
 mod idmap;
 mod join;
 pub(crate) mod listener;
@@ -12,6 +13,7 @@ mod net_devices;
 pub(crate) mod rdt;
 mod supply;
 pub(crate) mod systemd;
+pub(crate) mod update;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -110,11 +110,15 @@ impl Drop for Resctrl<'_> {
 
 /// A group that is there has other containers in it: it is used as it is, or not at all.
 fn compare(plan: &Rdt, current: &str) -> Result<(), Broken> {
-    let granularity = cgroup::read(Path::new(&plan.mount).join("info/MB/bandwidth_gran"));
-    let granularity = granularity.ok().and_then(|text| text.trim().parse().ok());
+    let granularity = granularity(Path::new(&plan.mount));
     let Some(difference) = rdt::difference(&plan.schemata, current, granularity) else { return Ok(()) };
     let failure = Failure { step: Step::RdtGroup, stop: Stop::new(Call::Mkdir, Errno::EEXIST) };
     Err(Broken { failure, because: Because::Found(format!("exists, and {difference}; use another closID")) })
+}
+
+/// The step of memory bandwidth, where resctrl is mounted.
+pub(super) fn granularity(mount: &Path) -> Option<u32> {
+    cgroup::read(mount.join("info/MB/bandwidth_gran")).ok()?.trim().parse().ok()
 }
 
 /// The directories whose `tasks` a process of the container is written to: a process enters a monitoring group
@@ -162,7 +166,7 @@ fn make_directory(group: &Path) -> Result<bool, Stop> {
 }
 
 /// Writes one line in one call, with the end that the kernel demands.
-fn add_line(path: &Path, line: &str) -> Result<(), Stop> {
+pub(super) fn add_line(path: &Path, line: &str) -> Result<(), Stop> {
     let file = fs::File::options().append(true).open(path).map_err(|e| cgroup::stop(Call::Open, &e))?;
     crate::sys::fs::write(file.as_fd(), format!("{line}\n").as_bytes())
 }

@@ -8,7 +8,7 @@ mod repair;
 mod schema;
 mod walk;
 
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -58,6 +58,24 @@ pub fn parse_process(text: &[u8]) -> Result<(Process, Vec<Finding>), Invalid> {
     let (spec, warnings) = parse(&[br#"{"ociVersion": "1.0.0", "process": "#, text, b"}"].concat())?;
     let process = spec.process().clone().ok_or_else(|| wrong("is null; must be an object".to_owned()))?;
     Ok((process, warnings))
+}
+
+/// Reads limits by themselves, as `update` is given them. Their place is `/linux/resources`, as in a document.
+///
+/// # Errors
+/// Everything that is wrong with their form.
+pub fn parse_resources(text: &[u8]) -> Result<(LinuxResources, Vec<Finding>), Invalid> {
+    const AROUND: (&[u8], &[u8]) = (br#"{"ociVersion": "1.0.0", "linux": {"resources": "#, b"}}");
+    let wrong = |says| {
+        let at = "/linux/resources".to_owned();
+        Invalid::from(Finding { at, says, spec: "config-linux.md#control-groups" })
+    };
+    let whole: Result<IgnoredAny, _> = serde_json::from_slice(text);
+    whole.map_err(|error| wrong(format!("is not JSON: {error}")))?;
+    let (spec, warnings) = parse(&[AROUND.0, text, AROUND.1].concat())?;
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+    let resources = resources.ok_or_else(|| wrong("is null; must be an object".to_owned()))?;
+    Ok((resources, warnings))
 }
 
 /// Reads and compiles a document.

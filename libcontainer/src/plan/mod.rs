@@ -27,6 +27,7 @@ pub mod seccomp;
 pub mod step;
 pub mod sysctl;
 pub mod systemd;
+pub(crate) mod update;
 pub mod version;
 
 use std::fmt;

@@ -111,6 +111,14 @@ fn schemata(rdt: &LinuxIntelRdt, findings: &mut Findings) -> Vec<String> {
     lines
 }
 
+/// The lines that a change of these two comes to.
+pub(super) fn lines(l3_cache: Option<&str>, mem_bw: Option<&str>, findings: &mut Findings) -> Vec<String> {
+    let mut rdt = LinuxIntelRdt::default();
+    rdt.set_l3_cache_schema(l3_cache.map(str::to_owned));
+    rdt.set_mem_bw_schema(mem_bw.map(str::to_owned));
+    schemata(&rdt, findings)
+}
+
 fn check_line(line: &str, at: &str, findings: &mut Findings) -> bool {
     let says = if line.contains('\n') {
         "has more than one line; give each as an element of /linux/intelRdt/schemata".to_owned()
