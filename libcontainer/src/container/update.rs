@@ -81,7 +81,8 @@ impl Container {
         })?;
         super::create::warn(&in_words_of(&update.names, warnings));
         let resctrl = if plan.schemata.is_empty() { None } else { Some(self.own_resctrl()?) };
-        apply(&plan, Target { directories, resctrl }, update.fault).map_err(|broken| {
+        let unit = self.record.unit.as_ref();
+        apply(&plan, Target { directories, resctrl, unit }, update.fault).map_err(|broken| {
             let step = broken.failure.step;
             let directory = plan.hierarchy(step).and_then(|i| directories.get(i));
             let place = directory.map(|d| d.path.as_path()).or(resctrl).unwrap_or(Path::new(""));

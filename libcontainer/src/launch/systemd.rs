@@ -1,6 +1,6 @@
 //! Has systemd make and remove the unit of a container. Runs in the runtime's process.
 //!
-//! One call makes the unit and one stops it; no other verb talks to systemd. The end of the job is waited for, never
+//! One call makes the unit and one stops it, and one changes it for `update`; no other verb talks to systemd. The end of the job is waited for, never
 //! asked for.
 
 mod bus;
@@ -54,7 +54,7 @@ fn make(bus: &mut Bus, unit: &Unit, mut properties: Vec<Property>) -> Result<(),
     let name = unit.name.name.as_str();
     let mut is_reset = false;
     loop {
-        let arguments = Arguments::default().text(name).text(MODE).properties(&properties);
+        let arguments = Arguments::default().text(name).text(MODE).properties(&properties).alone();
         let Err(trouble) = bus.run_job("StartTransientUnit", name, &arguments) else { return Ok(()) };
         if trouble.is("UnitExists") && !is_reset {
             // It may be one that failed and was never cleaned up. One that is active stays, and is refused again.
@@ -63,14 +63,8 @@ fn make(bus: &mut Bus, unit: &Unit, mut properties: Vec<Property>) -> Result<(),
                 Err(trouble) if !trouble.is("NoSuchUnit") => return Err(trouble),
                 _ => {}
             }
-        } else if let Some(i) = unknown(&trouble, &properties) {
-            let dropped = properties.remove(i);
-            tracing::debug!(
-                property = dropped.name,
-                "this systemd does not know it; the cgroup's files say it"
-            );
         } else {
-            return Err(trouble);
+            properties = without_unknown(properties, trouble)?;
         }
     }
 }
@@ -117,6 +111,36 @@ fn is_inside(cgroup: &Cgroup, pid: i32) -> bool {
     (0..cgroup.hierarchies.len())
         .map(|i| cgroup.directory(i))
         .any(|directory| places.iter().any(|(_, path)| path.to_str() == Some(directory.as_str())))
+}
+
+/// Changes properties of a unit for as long as it lives, so that systemd writes the same limits as we do.
+///
+/// # Errors
+/// systemd refuses, or cannot be reached.
+pub(crate) fn change(unit: &UnitName, properties: Vec<Property>) -> Result<(), Broken> {
+    if properties.is_empty() {
+        return Ok(());
+    }
+    let mut bus = Bus::connect(unit.manager).map_err(broken)?;
+    set(&mut bus, &unit.name, properties).map_err(broken)
+}
+
+fn set(bus: &mut Bus, name: &str, mut properties: Vec<Property>) -> Result<(), Trouble> {
+    const RUNTIME: bool = true;
+    while !properties.is_empty() {
+        let arguments = Arguments::default().text(name).flag(RUNTIME).properties(&properties);
+        let Err(trouble) = bus.call("SetUnitProperties", &arguments) else { break };
+        properties = without_unknown(properties, trouble)?;
+    }
+    Ok(())
+}
+
+/// What is left to try if systemd has refused one of `properties` that it can do without.
+fn without_unknown(mut properties: Vec<Property>, trouble: Trouble) -> Result<Vec<Property>, Trouble> {
+    let Some(i) = unknown(&trouble, &properties) else { return Err(trouble) };
+    let dropped = properties.remove(i);
+    tracing::debug!(property = dropped.name, "this systemd does not know it; the cgroup's files say it");
+    Ok(properties)
 }
 
 /// Which of `properties` systemd does not know and can do without.

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::cgroup::{read, write_value};
-use super::{Because, Broken, rdt};
+use super::{Because, Broken, rdt, systemd};
 use crate::channel::Failure;
 use crate::fault::Fault;
 use crate::plan::facts::CgroupVersion;
 use crate::plan::limits::Write;
 use crate::plan::rdt::difference;
 use crate::plan::step::Step;
+use crate::plan::systemd::{UnitName, properties};
 use crate::plan::update::{Update, agrees, is_about_the_same, restoring};
 use crate::state::CgroupDirectory;
 use crate::sys::{Call, Stop};
@@ -23,6 +24,8 @@ pub(crate) struct Target<'a> {
     pub(crate) directories: &'a [CgroupDirectory],
     /// Its resctrl group.
     pub(crate) resctrl: Option<&'a Path>,
+    /// Its unit, if systemd has made the cgroup: it would write the old limits again some day.
+    pub(crate) unit: Option<&'a UnitName>,
 }
 
 /// Writes everything, and looks whether it is so. What was there before is put back if anything fails.
@@ -37,6 +40,10 @@ pub(crate) fn apply(update: &Update, target: Target<'_>, fault: Fault) -> Result
     }
     if let Some(group) = target.resctrl {
         change_schemata(update, group, &mut undo, fault)?;
+    }
+    if let Some(unit) = target.unit {
+        fault.attempt(Step::Unit, || Ok(()))?;
+        systemd::change(unit, properties::of_writes(&update.writes))?;
     }
     check(update, target, fault)?;
     undo.not();

@@ -4,7 +4,7 @@
 //! own again whenever it is told to reload, so it has to know the same.
 
 mod annotations;
-mod properties;
+pub mod properties;
 #[cfg(test)]
 mod tests;
 mod value;

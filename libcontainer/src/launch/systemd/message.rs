@@ -51,9 +51,16 @@ impl Arguments {
         self
     }
 
-    /// Properties by name, and none of other units that come with it: the last arguments of StartTransientUnit.
+    pub(super) fn flag(mut self, flag: bool) -> Arguments {
+        self.signature.push('b');
+        pad(&mut self.bytes, 4);
+        put_u32(&mut self.bytes, u32::from(flag));
+        self
+    }
+
+    /// Properties by name.
     pub(super) fn properties(mut self, properties: &[Property]) -> Arguments {
-        self.signature.push_str("a(sv)a(sa(sv))");
+        self.signature.push_str("a(sv)");
         put_array(&mut self.bytes, 8, |bytes| {
             for property in properties {
                 pad(bytes, 8);
@@ -62,6 +69,12 @@ impl Arguments {
                 put_value(bytes, &property.value);
             }
         });
+        self
+    }
+
+    /// No other units that come with it: the last argument of StartTransientUnit.
+    pub(super) fn alone(mut self) -> Arguments {
+        self.signature.push_str("a(sa(sv))");
         put_array(&mut self.bytes, 8, |_| {});
         self
     }

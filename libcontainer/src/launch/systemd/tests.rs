@@ -112,6 +112,23 @@ fn b21_what_an_older_systemd_does_not_know_is_left_out_if_the_files_say_it_too()
 }
 
 #[test]
+fn k71_b21_an_update_tells_systemd_what_it_knows_and_goes_on_without_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("private");
+    let unknown: Script = |serial| {
+        let says = "Cannot set property AllowedCPUs, or unknown property.";
+        refusal(serial, "org.freedesktop.DBus.Error.PropertyReadOnly", says)
+    };
+    let done: Script = |serial| answer(serial, "");
+    let systemd = systemd(UnixListener::bind(&path).unwrap(), vec![unknown, done]);
+    let mut bus = Bus::at(&path, true, Duration::from_secs(10)).unwrap();
+    set(&mut bus, UNIT, vec![property("TasksMax", true), property("AllowedCPUs", true)]).unwrap();
+    drop(bus);
+    let told = systemd.join().unwrap();
+    assert_eq!((told.matches("SetUnitProperties").count(), told.matches("AllowedCPUs").count()), (2, 1));
+}
+
+#[test]
 fn b25_who_does_not_answer_is_given_up_at_the_deadline() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("private");

@@ -41,7 +41,8 @@ const RATES: &[(&str, &str)] = &[
 ];
 
 /// The properties for what is written into the cgroup's files. What systemd has no word for stays with the files.
-pub(super) fn of_writes(writes: &[Write]) -> Vec<Property> {
+#[must_use]
+pub fn of_writes(writes: &[Write]) -> Vec<Property> {
     let mut properties = Properties::default();
     for write in writes {
         properties.write(write);
