@@ -260,7 +260,7 @@ fn without_cgroups() -> Wrapped {
 }
 
 #[test]
-fn b30_without_a_cgroup_a_container_is_known_by_its_pid_namespace() {
+fn b30_a_container_that_has_no_cgroup_is_known_by_its_pid_namespace() {
     let wrapped = without_cgroups();
     let runtime = wrapped.runtime();
     let bundle = Bundle::new().args(["/bin/probe", "wait"]).remove("/linux/resources").build().unwrap();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use libcontainer::sys::bpf::{self, Instruction};
+use libcontainer::sys::{process, socket};
 
 /// A cgroup that goes when it is dropped.
 struct Cgroup(PathBuf);
@@ -52,7 +53,7 @@ fn answering(allow: bool) -> OwnedFd {
 }
 
 #[test]
-fn c02_the_programs_of_a_cgroup_are_replaced_by_one_however_many_there_were() {
+fn c02_b27_the_programs_of_a_cgroup_are_replaced_by_one_however_many_there_were() {
     let cgroup = Cgroup::new("replace");
     let directory = cgroup.fd();
     let count = || bpf::attached_device_programs(directory.as_fd()).unwrap().len();
@@ -68,7 +69,7 @@ fn c02_the_programs_of_a_cgroup_are_replaced_by_one_however_many_there_were() {
 }
 
 #[test]
-fn c02_at_no_moment_is_a_cgroup_open_while_its_program_is_replaced() {
+fn c02_b27_at_no_moment_is_a_cgroup_open_while_its_program_is_replaced() {
     let cgroup = Cgroup::new("closed");
     let directory = cgroup.fd();
     bpf::replace_device_programs(answering(false).as_fd(), directory.as_fd()).unwrap();
@@ -84,4 +85,21 @@ fn c02_at_no_moment_is_a_cgroup_open_while_its_program_is_replaced() {
     fs::write(&stop, "").unwrap();
     assert_eq!(said.map(Result::unwrap).collect::<Vec<_>>(), Vec::<String>::new());
     assert!(trying.wait().unwrap().success());
+}
+
+#[test]
+fn g09_a_process_is_born_in_its_cgroup() {
+    let cgroup = Cgroup::new("born");
+    let directory = cgroup.fd();
+    let (ours, theirs) = socket::pair().unwrap();
+    let child = process::spawn(0, Some(directory.as_fd()), || {
+        // Its own copy of the other end keeps the connection open: this waits for ever.
+        let _held = &theirs;
+        i32::from(socket::receive(ours.as_fd(), &mut [0; 1]).is_err())
+    });
+    let child = child.unwrap();
+    let listed = fs::read_to_string(cgroup.0.join("cgroup.procs")).unwrap();
+    process::send_signal(child.pidfd.as_fd(), nix::libc::SIGKILL).unwrap();
+    process::wait(child.pidfd.as_fd()).unwrap();
+    assert_eq!(listed.trim(), child.pid.to_string());
 }
