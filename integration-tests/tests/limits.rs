@@ -77,6 +77,69 @@ fn c03_to_c24_each_limit_of_the_plan_reads_back_from_the_kernel() {
     assert!(compared >= 5 - left_out.len(), "only {compared} limits were compared: {all:?}");
 }
 
+/// Limits that are tried one by one: hosts differ in which of them they have.
+fn single_limits() -> Vec<Value> {
+    let device = |rate: u64| json!([{"major": 254, "minor": 0, "rate": rate}]);
+    vec![
+        json!({"memory": {"kernelTCP": 64 << 20}}),
+        json!({"memory": {"disableOOMKiller": true}}),
+        json!({"memory": {"useHierarchy": true}}),
+        json!({"cpu": {"quota": 50_000, "burst": 20_000}}),
+        json!({"cpu": {"idle": 1}}),
+        json!({"cpu": {"realtimePeriod": 1_000_000, "realtimeRuntime": 1000}}),
+        json!({"blockIO": {"weight": 300}}),
+        json!({"blockIO": {"leafWeight": 300}}),
+        json!({"blockIO": {"weightDevice": [{"major": 254, "minor": 0, "weight": 300}]}}),
+        json!({"blockIO": {"throttleWriteBpsDevice": device(1 << 20)}}),
+        json!({"blockIO": {"throttleReadIOPSDevice": device(500)}}),
+        json!({"blockIO": {"throttleWriteIOPSDevice": device(500)}}),
+        json!({"network": {"classID": 0x10_0001}}),
+        json!({"network": {"priorities": [{"name": "lo", "priority": 3}]}}),
+        json!({"pids": {"limit": 0}}),
+        json!({"rdma": {"mlx5_1": {"hcaHandles": 3}}}),
+        json!({"unified": {"cgroup.max.depth": "7"}}),
+        json!({"unified": {"misc.max": "sev 2"}}),
+    ]
+}
+
+#[test]
+fn c07_c09_c10_c15_c16_c18_to_c23_c25_to_c31_each_limit_by_itself_is_applied_or_refused_by_its_place() {
+    let runtime = runtime();
+    let mut applied = 0;
+    for resources in single_limits() {
+        let controller = resources.as_object().unwrap().keys().next().unwrap().clone();
+        let bundle = Bundle::new()
+            .set("/linux/resources", resources.clone())
+            .args(["/bin/probe", "wait"])
+            .build()
+            .unwrap();
+        let id = runtime.fresh_id();
+        let mut container = match runtime.create_as(&id, &bundle) {
+            Ok(container) => container,
+            // What this kernel does not have, or has no device for, is an error that names it, and leaves nothing.
+            Err(error) => {
+                let (says, at) = (error.to_string(), format!("/linux/resources/{controller}"));
+                let named = says.contains(&at) || says.contains("cgroup /");
+                assert!(named, "{resources}: {says}");
+                assert_eq!(runtime.leftovers(&id), Vec::<std::path::PathBuf>::new());
+                eprintln!("not on this host: {resources}: {says}");
+                continue;
+            }
+        };
+        // Rules about devices are read otherwise.
+        for (path, value) in
+            writes(&runtime, &bundle, &id).into_iter().filter(|(path, _)| !path.contains("/devices."))
+        {
+            let read = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let words: Vec<&str> = read.split_whitespace().collect();
+            assert!(value.split(' ').all(|word| words.contains(&word)), "{path}: {value} is {read}");
+        }
+        applied += 1;
+        container.delete().unwrap().success().unwrap();
+    }
+    assert!(applied >= 3, "only {applied} limits were applied");
+}
+
 #[test]
 fn c01_what_no_rule_allows_cannot_be_opened() {
     let runtime = runtime();

@@ -34,7 +34,9 @@ fn about(step: Step, stop: Stop) -> Option<&'static str> {
         (Step::CgroupCreate(_), libc::EBUSY) => "the cgroup has processes already",
         (Step::CgroupCreate(_), libc::EDEADLK) => "the cgroup or one above it is frozen",
         (Step::CgroupWrite(_), libc::EBUSY) => "the limit is below current usage",
-        (Step::CgroupWrite(_), libc::ENOENT) => "the controller is not enabled in the cgroup above",
+        (Step::CgroupWrite(_), libc::ENOENT) => {
+            "this kernel does not have it, or the controller is not enabled in the cgroup above"
+        }
         (Step::CgroupWrite(_), libc::ERANGE) => {
             "the cgroup above has none of them; see its cpuset.*.effective"
         }
