@@ -79,14 +79,15 @@ pub(crate) fn directories(runtime: &Runtime, id: &str) -> Vec<PathBuf> {
     record["cgroups"].as_array().unwrap().iter().map(path).collect()
 }
 
-/// Every file of a container's cgroups that can be written and read: each limit, by its name.
+/// Every file of a container's cgroups that can be written and read: each limit, by its name. One is another name of a
+/// second: cpu.weight.nice.
 pub(crate) fn limits(stage: &Stage, runtime: &Runtime, id: &str) -> BTreeMap<String, String> {
     let list =
         directories(runtime, id).iter().map(|d| format!("'{}'", d.display())).collect::<Vec<_>>().join(" ");
     let script = format!(
         "grep -s '' $(find {list} -maxdepth 1 -type f -perm -600 \
          ! -name '*procs' ! -name tasks ! -name '*max_usage*' ! -name '*peak' ! -name '*usage*' ! -name '*failcnt' \
-         ! -name '*pressure' ! -name '*stat' ! -name '*reset*') || true"
+         ! -name '*pressure' ! -name '*stat' ! -name '*reset*' ! -name cpu.weight.nice) || true"
     );
     let mut held = BTreeMap::new();
     for line in stage.shell(&script).lines() {
