@@ -26,6 +26,10 @@ check:
 golden:
     UPDATE=1 cargo test --locked -p libcontainer --test golden
 
+# Rewrite docs/spec-status.md from the names of the tests
+status:
+    UPDATE=1 cargo test --locked -p integration-tests --test spec_status
+
 # Print the plan for a bundle
 plan DIR=".": binaries
     {{ target }}/debug/ketch plan --bundle {{ DIR }}
