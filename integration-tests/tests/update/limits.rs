@@ -32,7 +32,7 @@ pub(crate) const FLAGS: &[(&str, [&str; 2], &[Held])] = &[
         &[("memory.memsw.limit_in_bytes", ["209715200", "314572800"]), ("memory.swap.max", ["", ""])],
     ),
     ("--kernel-memory-tcp", ["8m", "9m"], &[("memory.kmem.tcp.limit_in_bytes", ["8388608", "9437184"])]),
-    ("--cpu-share", ["512", "2048"], &[("cpu.shares", ["512", "2048"]), ("cpu.weight", ["59", "170"])]),
+    ("--cpu-share", ["512", "2048"], &[("cpu.shares", ["512", "2048"]), ("cpu.weight", ["59", "174"])]),
     ("--cpu-quota", ["60000", "70000"], &[("cpu.cfs_quota_us", ["60000", "70000"]), ("cpu.max", ["", ""])]),
     ("--cpu-period", ["90000", "80000"], &[("cpu.cfs_period_us", ["90000", "80000"]), ("cpu.max", ["", ""])]),
     ("--cpu-burst", ["1000", "0"], &[("cpu.cfs_burst_us", ["1000", "0"]), ("cpu.max.burst", ["1000", "0"])]),
