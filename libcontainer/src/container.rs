@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::error::{Error, ErrorKind};
 use crate::hooks::{self, Stage, StateText, Streams};
 use crate::host;
-use crate::launch::cgroup;
+use crate::launch::{cgroup, freezer};
 use crate::plan::document;
 use crate::plan::hooks::Hook;
 use crate::state::{Entry, Identity, Record, Store};
@@ -136,7 +136,7 @@ impl Container {
             Some(seen) if seen.start_time == init.start_time && !seen.is_ending => {
                 if self.entry.is_being_created() {
                     Status::Creating
-                } else if cgroup::is_frozen(&self.record.cgroups) {
+                } else if freezer::is_frozen(&self.record.cgroups) {
                     // Before created: whoever started it would wait for a process that cannot answer.
                     Status::Paused
                 } else if self.entry.awaits_start() {
@@ -192,7 +192,7 @@ impl Container {
         }
         if signal == libc::SIGKILL {
             // Version 1 keeps a frozen process from dying.
-            cgroup::thaw(&self.record.cgroups);
+            freezer::let_die(&self.record.cgroups);
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::plan::facts::{Facts, SystemdFacts};
 use crate::plan::invalid::Finding;
 use crate::plan::step::Step;
 use crate::plan::systemd::UnitName;
-use crate::plan::{Choices, Plan};
+use crate::plan::{Choices, Plan, seccomp};
 use crate::state::{CgroupDirectory, Entry, Identity, Record, Store, VERSION};
 use crate::sys::process::{self, Child, Exit};
 use crate::sys::{Stop, fs};
@@ -132,8 +132,9 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
     facts.resctrl = options.resctrl.clone().or_else(|| wants_resctrl.then(host::resctrl).flatten());
     facts.systemd = (options.driver == Driver::Systemd).then(host::systemd).flatten();
     let compiled = Plan::compile(&bundle.spec, &choices, &facts);
-    let mut plan = bundle.mistakes.beside(compiled, &bundle.text)?;
-    plan.seccomp.as_ref().map(launch::filter::check).transpose()?;
+    let architectures = launch::filter::check(&seccomp::architectures(&bundle.spec));
+    let mistakes = bundle.mistakes.clone().and(architectures);
+    let mut plan = mistakes.beside(compiled, &bundle.text)?;
     plan.warnings.splice(0..0, bundle.warnings.iter().cloned());
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     if !terminal && options.console.is_some() {
@@ -159,6 +160,7 @@ pub(super) fn recompile(container: &Container) -> Result<Plan, Error> {
         pivot: true,
         keyring: true,
         strict: false,
+        // A config for no cgroup has no limits, and is fine with one.
         driver: if record.unit.is_some() { Driver::Systemd } else { Driver::Files },
     };
     // Whatever has become of resctrl and systemd: they were there when the container was created.

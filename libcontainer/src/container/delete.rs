@@ -10,7 +10,7 @@ use oci_spec::runtime::LinuxNamespaceType;
 
 use crate::error::{Error, ErrorKind};
 use crate::host;
-use crate::launch::{cgroup, rdt, systemd};
+use crate::launch::{cgroup, freezer, rdt, systemd};
 use crate::sys::{Stop, process};
 
 use super::{Container, Status, run_poststop};
@@ -62,7 +62,7 @@ impl Container {
     pub(super) fn destroy(&self) -> Result<(), Error> {
         let deadline = Instant::now() + DEATH;
         let killed = cgroup::signal_all(&self.record.cgroups, libc::SIGKILL);
-        cgroup::thaw(&self.record.cgroups);
+        freezer::let_die(&self.record.cgroups);
         let init = self.init();
         if let Some(pidfd) = &init {
             // Without the right to use the cgroup, or when it has left it, the first process alone can be reached.

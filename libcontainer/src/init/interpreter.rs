@@ -76,12 +76,13 @@ fn of_elf(file: BorrowedFd<'_>, head: &[u8; HEAD], name: &mut [u8; HEAD]) -> Opt
     None
 }
 
-/// The number of so many bytes at an offset.
+/// The number of so many bytes at an offset, in this machine's order.
 fn number(bytes: &[u8], (at, width): (usize, usize)) -> Option<u64> {
     let mut word = [0; 8];
-    let (from, to) = (bytes.get(at..at + width)?, word.get_mut(..width)?);
+    let start = if cfg!(target_endian = "little") { 0 } else { word.len().checked_sub(width)? };
+    let (from, to) = (bytes.get(at..at + width)?, word.get_mut(start..start + width)?);
     to.copy_from_slice(from);
-    Some(u64::from_le_bytes(word))
+    Some(u64::from_ne_bytes(word))
 }
 
 #[cfg(test)]

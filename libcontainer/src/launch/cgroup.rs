@@ -2,7 +2,7 @@
 
 mod processes;
 mod remove;
-mod tree;
+pub(super) mod tree;
 
 use std::fs;
 use std::io;
@@ -302,27 +302,4 @@ fn inherit_cpuset(parent: &Path, child: &Path) -> Result<(), Stop> {
 pub(crate) fn out_of_memory(directory: &CgroupDirectory) -> Option<OomKilled> {
     let unified = directory.version == CgroupVersion::V2;
     OomKilled::read(unified, &|file| read(directory.path.join(file)).ok())
-}
-
-/// The container's cgroup is frozen, by whichever interface.
-#[must_use]
-pub(crate) fn is_frozen(directories: &[CgroupDirectory]) -> bool {
-    directories.iter().filter(|d| d.freezer).any(|directory| {
-        let file = if directory.version == CgroupVersion::V2 { "cgroup.freeze" } else { "freezer.state" };
-        let state = read(directory.path.join(file)).unwrap_or_default();
-        ["1", "FROZEN", "FREEZING"].contains(&state.trim())
-    })
-}
-
-/// Lets the processes of a version 1 freezer run, so that they can die; version 2 kills frozen ones.
-pub(crate) fn thaw(directories: &[CgroupDirectory]) {
-    for directory in directories.iter().filter(|d| d.freezer && d.version == CgroupVersion::V1) {
-        // Without it, the wait for the processes ends in an error that names them.
-        let _gone = tree::from_leaves(&directory.path, |at, name| {
-            // One that a payload has made may be frozen by itself.
-            let file = tree::file(name, "freezer.state");
-            let _gone = crate::sys::fs::write_file(at, &file, b"THAWED");
-            Ok(())
-        });
-    }
 }

@@ -118,8 +118,8 @@ impl<'a> Conversation<'a, '_> {
 
     /// The process is gone: it may have said why.
     fn hear_last_words(&self, launched: &Launched<'_>) -> Result<(), Broken> {
-        match launched.channel.receive() {
-            Ok(Some(Message::Failed(failure))) => Err(failure.into()),
+        match launched.channel.receive_words() {
+            Ok(Some((Message::Failed(failure), words))) => Err(Broken::heard(failure, &words)),
             _ => Err(died().into()),
         }
     }

@@ -12,7 +12,7 @@ mod tests;
 use nix::errno::Errno;
 
 use crate::init::Filter;
-use crate::plan::invalid::{Findings, Invalid};
+use crate::plan::invalid::Finding;
 use crate::plan::seccomp::{Action, Compare, Op, Rule, Seccomp};
 use crate::sys::{Call, Stop};
 
@@ -32,17 +32,22 @@ const UNLISTED: Action = Action::KillThread;
 /// What the kernel says of calls that it does not have.
 const UNKNOWN: Action = Action::Errno(Errno::ENOSYS as u16);
 
-/// What cannot be compiled: an architecture that libseccomp, in the version that is linked here, has no numbers for.
-pub(crate) fn check(plan: &Seccomp) -> Result<(), Invalid> {
-    let mut findings = Findings::default();
-    for name in plan.architectures.iter().filter(|name| Architecture::named(name).is_none()) {
-        let version = library_version();
-        let says = format!(
-            "{name} is not known to libseccomp {version}, with which this runtime is built; remove it, or build with a newer one"
-        );
-        findings.error("/linux/seccomp/architectures", says, "config-linux.md#seccomp");
-    }
-    findings.finish().map(drop)
+/// Which of `architectures` cannot be compiled: libseccomp, in the version that is linked here, has no numbers for them.
+pub(crate) fn check(architectures: &[String]) -> Vec<Finding> {
+    let finding = |name: &String| Finding {
+        at: "/linux/seccomp/architectures".to_owned(),
+        says: format!(
+            "{name} is not known to libseccomp {}, with which this runtime is built; remove it, or build with a newer one",
+            library_version()
+        ),
+        spec: "config-linux.md#seccomp",
+    };
+    architectures.iter().filter(|name| Architecture::named(name).is_none()).map(finding).collect()
+}
+
+/// The architecture of this program, as a filter sees it: `AUDIT_ARCH_` of linux/audit.h.
+pub(super) fn native() -> Option<u32> {
+    Architecture::native().map(|architecture| architecture.audit)
 }
 
 /// Compiles `plan` into a program for the kernel.

@@ -1,4 +1,4 @@
-//! Freezes the container's processes, and lets them run again. Runs in the runtime's process.
+//! Freezes the container's processes, tells whether they are, and lets them run again. Runs in the runtime's process.
 
 use std::fs;
 use std::io::{Read, Seek};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 
-use super::cgroup::{read, stop, write_value};
+use super::cgroup::{read, stop, tree, write_value};
 use crate::plan::facts::CgroupVersion;
 use crate::state::CgroupDirectory;
-use crate::sys::{Call, Stop, process};
+use crate::sys::{Call, Stop, fs as sys_fs, process};
 
 /// Why a container is not frozen, or stays so.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,30 @@ pub(crate) fn thaw(directories: &[CgroupDirectory]) -> Result<(), Refused> {
     Ok(())
 }
 
+/// The container's cgroup is frozen, by whichever interface.
+#[must_use]
+pub(crate) fn is_frozen(directories: &[CgroupDirectory]) -> bool {
+    directories.iter().filter(|d| d.freezer).any(|directory| {
+        let file = if directory.version == CgroupVersion::V2 { "cgroup.freeze" } else { "freezer.state" };
+        let state = read(directory.path.join(file)).unwrap_or_default();
+        ["1", "FROZEN", "FREEZING"].contains(&state.trim())
+    })
+}
+
+/// Lets the processes of a version 1 freezer run, wherever below the cgroup they are frozen, so that they can die;
+/// version 2 kills frozen ones.
+pub(crate) fn let_die(directories: &[CgroupDirectory]) {
+    for directory in directories.iter().filter(|d| d.freezer && d.version == CgroupVersion::V1) {
+        // Without it, the wait for the processes ends in an error that names them.
+        let _gone = tree::from_leaves(&directory.path, |at, name| {
+            // One that a payload has made may be frozen by itself.
+            let file = tree::file(name, "freezer.state");
+            let _gone = sys_fs::write_file(at, &file, b"THAWED");
+            Ok(())
+        });
+    }
+}
+
 fn freeze_unified(directory: &Path, limit: Duration) -> Result<(), Refused> {
     let path = directory.join("cgroup.events");
     let refused = |path: &Path, stop| Refused::File { path: path.to_owned(), stop };
@@ -112,6 +136,7 @@ fn freeze_unified(directory: &Path, limit: Duration) -> Result<(), Refused> {
 /// meanwhile, or wait for one that is frozen already, may keep it from coming to an end; to write the word again
 /// reaches the former, and to let all run for a moment the latter.
 fn freeze_legacy(directory: &Path, limit: Duration) -> Result<(), Refused> {
+    // Nothing wakes who waits for it, so this is the time between two looks.
     const LOOK: Duration = Duration::from_millis(1);
     const LOOKS: u32 = 100;
     let path = directory.join("freezer.state");

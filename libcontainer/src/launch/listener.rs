@@ -26,7 +26,8 @@ pub(super) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
     let mut filter = filter::compile(plan)?;
     if plan.listener.is_some() {
         let pass = Pass::new()?;
-        filter.instructions = pass.before(&filter.instructions);
+        let native = filter::native().ok_or(Stop::new(Call::Seccomp, Errno::EINVAL))?;
+        filter.instructions = pass.before(&filter.instructions, native);
         filter.pass = Some(pass);
     }
     Ok(filter)

@@ -157,6 +157,13 @@ fn take_out_empty_affinity(document: &mut Value) {
 }
 
 impl Mistakes {
+    /// With what was found by others, who look at more than the text.
+    #[must_use]
+    pub fn and(mut self, findings: Vec<Finding>) -> Mistakes {
+        self.findings.extend(findings);
+        self
+    }
+
     /// Joins what compiling the document came to with what was wrong with its form.
     ///
     /// # Errors

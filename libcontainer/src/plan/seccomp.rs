@@ -158,7 +158,7 @@ pub fn compile(spec: &Spec, findings: &mut Findings) -> Option<Seccomp> {
     let listener = listener::compile(seccomp, asks, findings);
     Some(Seccomp {
         default: default?,
-        architectures: architectures(seccomp.architectures().as_deref().unwrap_or_default()),
+        architectures: architectures(spec),
         flags: listener::complete(bits(seccomp.flags().as_deref().unwrap_or_default()), asks),
         rules,
         listener,
@@ -169,8 +169,12 @@ fn bits(flags: &[LinuxSeccompFilterFlag]) -> u32 {
     FLAGS.iter().filter(|row| flags.contains(&row.0)).fold(0, |bits, row| bits | row.1)
 }
 
-/// The native architecture always has a filter, so its alias says nothing.
-fn architectures(listed: &[Arch]) -> Vec<String> {
+/// The architectures that the filter of `spec` names, each once. The native one always has a filter, so its alias
+/// says nothing.
+#[must_use]
+pub fn architectures(spec: &Spec) -> Vec<String> {
+    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let listed = seccomp.and_then(|seccomp| seccomp.architectures().as_deref()).unwrap_or_default();
     let mut names: Vec<String> = Vec::with_capacity(listed.len());
     for name in listed.iter().filter(|arch| **arch != Arch::ScmpArchNative).map(ToString::to_string) {
         if !names.contains(&name) {

@@ -25,34 +25,6 @@ const FIRST: usize = 3;
 /// The calls that may carry a pass.
 const CALLS: [libc::c_long; 4] = [libc::SYS_sendmsg, libc::SYS_read, libc::SYS_close, libc::SYS_exit_group];
 
-/// No architecture has this number.
-const UNKNOWN: u32 = 0;
-
-/// `AUDIT_ARCH_` of linux/audit.h: by which system call table the filter's process was compiled.
-const NATIVE: u32 = {
-    const LITTLE_ENDIAN: u32 = 0x4000_0000;
-    const WIDE: u32 = 0x8000_0000;
-    if cfg!(target_arch = "x86_64") {
-        WIDE | LITTLE_ENDIAN | 62
-    } else if cfg!(target_arch = "aarch64") {
-        WIDE | LITTLE_ENDIAN | 183
-    } else if cfg!(target_arch = "riscv64") {
-        WIDE | LITTLE_ENDIAN | 243
-    } else if cfg!(target_arch = "loongarch64") {
-        WIDE | LITTLE_ENDIAN | 258
-    } else if cfg!(target_arch = "s390x") {
-        WIDE | 22
-    } else if cfg!(all(target_arch = "powerpc64", target_endian = "little")) {
-        WIDE | LITTLE_ENDIAN | 21
-    } else if cfg!(target_arch = "x86") {
-        LITTLE_ENDIAN | 3
-    } else if cfg!(target_arch = "arm") {
-        LITTLE_ENDIAN | 40
-    } else {
-        UNKNOWN
-    }
-};
-
 impl fmt::Debug for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pass(..)")
@@ -63,11 +35,8 @@ impl Pass {
     /// One that nobody else has.
     ///
     /// # Errors
-    /// Those of getrandom(2); ENOSYS on an architecture that nobody has tried.
+    /// Those of getrandom(2).
     pub fn new() -> Result<Pass, Stop> {
-        if NATIVE == UNKNOWN {
-            return Err(Stop { call: Call::Seccomp, errno: libc::ENOSYS });
-        }
         let mut numbers = [0_usize; 3];
         let len = size_of_val(&numbers);
         let got = retry(|| {
@@ -83,14 +52,15 @@ impl Pass {
     }
 
     /// The filter `program`, which lets the calls with this pass through and decides about all others as before.
+    /// `architecture` is the one of this process, as filters see it: `AUDIT_ARCH_` of linux/audit.h.
     /// Jumps of a filter are relative, so that it may begin anywhere. Allocates.
     #[must_use]
-    pub fn before(self, program: &[Instruction]) -> Vec<Instruction> {
+    pub fn before(self, program: &[Instruction], architecture: u32) -> Vec<Instruction> {
         let checks = 3 + CALLS.len();
         let end = checks + 4 * self.0.len() + 1;
         let mut guard = Vec::with_capacity(end + program.len());
         guard.push(load_word(offset_of!(libc::seccomp_data, arch)));
-        guard.push(jump_if(NATIVE, 0, distance(1, end)));
+        guard.push(jump_if(architecture, 0, distance(1, end)));
         // Numbers first: where they are enough for an answer, the kernel remembers it and runs no filter.
         guard.push(load_word(offset_of!(libc::seccomp_data, nr)));
         for call in CALLS {
@@ -229,9 +199,10 @@ mod tests {
     #[test]
     fn s07_a_pass_opens_its_four_calls_and_a_wrong_bit_opens_none() {
         const ASK: u32 = 0x7fc0_0000;
+        const NATIVE: u32 = 0xc000_003e;
         let numbers = [usize::MAX - 1, 0x1234_5678, 7];
         let ask = Instruction { code: 0x06, jt: 0, jf: 0, k: ASK };
-        let program = Pass(numbers).before(&[ask]);
+        let program = Pass(numbers).before(&[ask], NATIVE);
         let [a, b, c] = numbers.map(|n| n as u64);
         let right = [1, 2, 3, a, b, c];
         for call in CALLS {

@@ -13,6 +13,7 @@ pub mod attributes;
 pub mod bpf;
 pub mod copy;
 pub mod creds;
+pub mod directory;
 pub mod fs;
 pub mod listener;
 pub mod mount;

@@ -14,6 +14,7 @@ use nix::libc;
 use crate::path::PATH_MAX;
 use crate::plan::mounts::CopyUp;
 use crate::sys::copy::{self, Status};
+use crate::sys::directory;
 use crate::sys::fs;
 use crate::sys::{Call, Stop};
 
@@ -80,7 +81,7 @@ fn copy_until_directory(level: &Level, room: &mut Room) -> Result<Option<Level>,
     loop {
         // Entries after a directory are not used: they are read again when it is done.
         let mut buffer = [0; 8192];
-        let entries = copy::read_directory(from, &mut buffer)?;
+        let entries = directory::read(from, &mut buffer)?;
         if entries.is_empty() {
             return Ok(None);
         }

@@ -11,14 +11,14 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::sys::Stop;
-use crate::sys::copy::read_directory;
+use crate::sys::directory;
 use crate::sys::fs::{self, CWD};
 
 /// Visits each cgroup after those below it, as a directory and a name in it. What goes away meanwhile is left out.
 ///
 /// # Errors
 /// Those of the visits, and of opening a directory.
-pub(super) fn from_leaves(
+pub(crate) fn from_leaves(
     root: &Path,
     mut visit: impl FnMut(BorrowedFd<'_>, &CStr) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
@@ -48,7 +48,7 @@ pub(super) fn from_leaves(
 }
 
 /// The path of a file in the cgroup `name`.
-pub(super) fn file(name: &CStr, file: &str) -> CString {
+pub(crate) fn file(name: &CStr, file: &str) -> CString {
     CString::new([name.to_bytes(), b"/", file.as_bytes()].concat()).unwrap_or_default()
 }
 
@@ -68,7 +68,7 @@ fn children(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Stop> {
     let mut names = Vec::new();
     let mut buffer = vec![0; 8192];
     loop {
-        let entries = match read_directory(directory, &mut buffer) {
+        let entries = match directory::read(directory, &mut buffer) {
             // It has just been removed.
             Err(stop) if stop.is(Errno::ENOENT) => return Ok(names),
             other => other?,
