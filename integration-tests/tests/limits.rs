@@ -182,16 +182,21 @@ fn g07_a_cgroup_with_processes_is_refused_and_they_are_left_alone() {
     let mut mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().map(Path::new);
     let mount = mounts.find(|path| path.join("cgroup.procs").exists()).unwrap();
     let directory = mount.join(&id);
+    let below = directory.join("below");
     fs::create_dir(&directory).unwrap();
+    fs::create_dir(&below).unwrap();
     let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
-    fs::write(directory.join("cgroup.procs"), stranger.id().to_string()).unwrap();
     let bundle = Bundle::new().set("/linux/cgroupsPath", json!(format!("/{id}"))).build().unwrap();
-    let refused = runtime.call(["create", "--bundle", bundle.path().to_str().unwrap(), &id]).unwrap();
-    assert!(!refused.exit.success() && refused.stderr.contains("has processes already"), "{refused:?}");
-    runtime.call(["delete", "--force", &id]).unwrap().success().unwrap();
-    assert!(stranger.try_wait().unwrap().is_none(), "the stranger was killed");
+    for place in [&directory, &below] {
+        fs::write(place.join("cgroup.procs"), stranger.id().to_string()).unwrap();
+        let refused = runtime.call(["create", "--bundle", bundle.path().to_str().unwrap(), &id]).unwrap();
+        assert!(!refused.exit.success() && refused.stderr.contains("has processes already"), "{refused:?}");
+        runtime.call(["delete", "--force", &id]).unwrap().success().unwrap();
+        assert!(stranger.try_wait().unwrap().is_none(), "the stranger was killed");
+    }
     stranger.kill().unwrap();
     stranger.wait().unwrap();
+    fs::remove_dir(&below).unwrap();
     fs::remove_dir(&directory).unwrap();
 }
 

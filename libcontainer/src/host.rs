@@ -31,6 +31,7 @@ pub(crate) fn probe() -> Facts {
         apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         resctrl: None,
+        named: None,
         systemd: None,
     }
 }
@@ -131,6 +132,13 @@ fn hierarchies() -> Vec<HierarchyFacts> {
     let mut found: Vec<HierarchyFacts> = lines.filter_map(hierarchy).collect();
     found.sort_by_key(|h| h.version == CgroupVersion::V2);
     found
+}
+
+/// The version 1 hierarchy `name=systemd`, also where version 2 is what the host uses: not part of [`probe`], since
+/// few configs ask for it.
+#[must_use]
+pub(crate) fn named_hierarchy() -> Option<HierarchyFacts> {
+    read("/proc/self/cgroup").lines().find(|line| line.contains(":name=systemd:")).and_then(hierarchy)
 }
 
 /// Reads a line such as `4:memory:/user.slice` (cgroups(7), /proc/PID/cgroup).

@@ -27,7 +27,7 @@ static RECORDED: LazyLock<Vec<Value>> = LazyLock::new(|| {
 
 /// Every host of `facts/`.
 static HOSTS: LazyLock<Vec<Facts>> = LazyLock::new(|| {
-    let names = ["v2", "hybrid", "v1", "rootless", "userns-root-hybrid", "no-cgroups", "selinux"];
+    let names = ["v2", "hybrid", "v1", "rootless", "userns-root-hybrid", "no-cgroups", "selinux", "v2-named"];
     let text = |name| fs::read(directory("facts").join(format!("{name}.json"))).expect("facts can be read");
     names.into_iter().map(|name| serde_json::from_slice(&text(name)).expect("facts are facts")).collect()
 });

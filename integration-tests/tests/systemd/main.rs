@@ -4,6 +4,7 @@
 //! test says on standard error that it has not run.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod inner;
 mod units;
 
 use std::fs;
@@ -52,6 +53,36 @@ fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap();
     assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A bundle that this user can run: with a user namespace, and without what it takes root to make.
+fn users_bundle() -> BundleBuilder {
+    let map = json!([{"containerID": 0, "hostID": USER, "size": 1}]);
+    Bundle::new()
+        .args(["/bin/probe", "wait"])
+        .owned_by(USER, USER)
+        .set("/linux/namespaces", json!([{"type": "user"}, {"type": "pid"}, {"type": "mount"}]))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .set("/mounts", json!([{"destination": "/proc", "type": "proc", "source": "proc"}]))
+        .remove("/hostname")
+}
+
+/// The bundle, where the user can read it.
+fn readable(bundle: BundleBuilder) -> Bundle {
+    let bundle = bundle.build().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(bundle.path(), open).unwrap();
+    bundle
+}
+
+/// Sees to it that the user has a systemd.
+fn has_users_manager() {
+    let has_manager = || Path::new(&format!("/run/user/{USER}/systemd/private")).exists();
+    if !has_manager() {
+        run("systemctl", &["start", &format!("user@{USER}.service")]);
+    }
+    assert!(has_manager(), "the user has no systemd");
 }
 
 /// One property of a unit, as systemctl shows it.
@@ -320,30 +351,14 @@ fn b07_g05_a_user_has_the_unit_made_by_the_users_own_systemd() {
     if !runs_here("b07_g05_a_user") {
         return;
     }
-    let has_manager = || Path::new(&format!("/run/user/{USER}/systemd/private")).exists();
-    if !has_manager() {
-        run("systemctl", &["start", &format!("user@{USER}.service")]);
-    }
-    assert!(has_manager(), "the user has no systemd");
+    has_users_manager();
     let service = format!("/user.slice/user-{USER}.slice/user@{USER}.service");
-    let map = json!([{"containerID": 0, "hostID": USER, "size": 1}]);
     let bus = format!("DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/{USER}/bus");
     for environment in ["", &format!("XDG_RUNTIME_DIR=/run/user/{USER}"), &bus] {
         let users = users(environment);
         let runtime = users.runtime();
-        let bundle = Bundle::new()
-            .args(["/bin/probe", "wait"])
-            .owned_by(USER, USER)
-            .set("/linux/namespaces", json!([{"type": "user"}, {"type": "pid"}, {"type": "mount"}]))
-            .set("/linux/uidMappings", map.clone())
-            .set("/linux/gidMappings", map.clone())
-            .set("/linux/resources", json!({"pids": {"limit": 55}, "memory": {"limit": 134_217_728}}))
-            .set("/mounts", json!([{"destination": "/proc", "type": "proc", "source": "proc"}]))
-            .remove("/hostname")
-            .build()
-            .unwrap();
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(bundle.path(), open).unwrap();
+        let limits = json!({"pids": {"limit": 55}, "memory": {"limit": 134_217_728}});
+        let bundle = readable(users_bundle().set("/linux/resources", limits));
         let mut container = runtime.create(&bundle).unwrap();
         let unit = format!("ketch-{}.scope", container.id());
         let directory = format!("{service}/user.slice/{unit}");

@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::host;
 use crate::launch::{self, Launched, Settings, cgroup::Group, rdt::Resctrl};
 use crate::path::KernelString;
-use crate::plan::cgroup::Driver;
+use crate::plan::cgroup::{Driver, named};
 use crate::plan::facts::{Facts, SystemdFacts};
 use crate::plan::invalid::Finding;
 use crate::plan::step::Step;
@@ -130,6 +130,7 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
     let wants_resctrl = bundle.spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some());
     let mut facts = host::probe();
     facts.resctrl = options.resctrl.clone().or_else(|| wants_resctrl.then(host::resctrl).flatten());
+    facts.named = named::asked(&bundle.spec).and_then(|_| host::named_hierarchy());
     facts.systemd = (options.driver == Driver::Systemd).then(host::systemd).flatten();
     let compiled = Plan::compile(&bundle.spec, &choices, &facts);
     let architectures = launch::filter::check(&seccomp::architectures(&bundle.spec));
@@ -165,7 +166,8 @@ pub(super) fn recompile(container: &Container) -> Result<Plan, Error> {
     };
     // Whatever has become of resctrl and systemd: they were there when the container was created.
     let systemd = record.unit.as_ref().map(|unit| SystemdFacts { manager: unit.manager, root: "/".into() });
-    let facts = Facts { resctrl: Some("/sys/fs/resctrl".into()), systemd, ..host::probe() };
+    let (named, resctrl) = (host::named_hierarchy(), Some("/sys/fs/resctrl".into()));
+    let facts = Facts { resctrl, named, systemd, ..host::probe() };
     Ok(Plan::compile(&container.config()?, &choices, &facts)?)
 }
 

@@ -44,6 +44,8 @@ impl Container {
             return Ok(Vec::new());
         }
         let mut cgroups = host::cgroups_of(pid);
+        // A hierarchy in which the container has none is not entered: there its first process is anywhere.
+        cgroups.retain(|(version, _)| self.record.cgroups.iter().any(|made| made.version == *version));
         let Some(below) = below else { return Ok(cgroups) };
         let relative = Path::new(below.trim_start_matches('/'));
         if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
@@ -117,6 +119,7 @@ impl Container {
             privileged: facts.privileged,
             // Where its first process is now: it may have moved.
             cgroups: self.cgroups_for(pid, options.cgroup.as_deref())?,
+            unit: self.record.unit.as_ref(),
             resctrl: self.record.resctrl.as_ref().map_or(&[], |group| &group.join),
             process: &plan.process,
             seccomp: plan.seccomp.as_ref(),

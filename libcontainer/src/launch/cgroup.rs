@@ -6,7 +6,7 @@ pub(super) mod tree;
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,9 @@ pub(crate) use remove::{Busy, remove_all};
 
 /// What /sys/kernel/cgroup/delegate lists, before Linux 4.15 had it. Spec: config-linux.md#cgroup-ownership.
 const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+
+/// What makes a cgroup of version 1 somebody's who may move his processes in it.
+const NAMED: &str = "cgroup.procs\ntasks\n";
 
 /// The limit of tasks, in either version.
 const TASKS: &str = "pids.max";
@@ -61,10 +64,14 @@ impl<'a> Group<'a> {
             }
             let step = Step::CgroupCreate(u16::try_from(i).unwrap_or(u16::MAX));
             let directory = PathBuf::from(self.plan.directory(i));
-            // systemd has made it by now, and put the container's process there.
-            let adopts = self.plan.unit.is_some();
+            // systemd has made the unit's by now, and put the container's process there.
+            let adopts = self.plan.unit.is_some() && self.plan.directory(i) == self.plan.top(i);
             match self.fault.attempt(step, || make_directory(hierarchy, &directory, adopts)) {
-                Ok(made) => self.made[i] = Some(made),
+                Ok(made) => {
+                    self.made[i] = Some(made);
+                    let home = PathBuf::from(self.plan.home(i));
+                    self.fault.attempt(step, || make_home(hierarchy, &directory, &home))?;
+                }
                 // Without rights on the host one may do without a cgroup, if nothing is asked of it.
                 Err(failure) if self.plan.optional && is_refusal(failure.stop) => {}
                 Err(failure) => return Err(failure),
@@ -105,35 +112,71 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Hands the version 2 cgroup over to the container's user, as far as the kernel means that to be done.
-    /// See cgroups(7), Cgroups delegation.
+    /// Moves the process `pid`, which systemd has put into its unit's cgroup if that is no slice, to where it belongs
+    /// in version 2, and hands controllers down, which the kernel refuses while somebody is above.
+    ///
+    /// # Errors
+    /// The kernel refuses to move it.
+    pub(crate) fn settle(&self, pid: i32) -> Result<(), Stop> {
+        let unified = |hierarchy: &Hierarchy| hierarchy.version == CgroupVersion::V2;
+        let Some(i) = self.plan.hierarchies.iter().position(unified) else { return Ok(()) };
+        let is_slice = self.plan.unit.as_ref().is_some_and(|unit| unit.name.is_slice());
+        let (top, home) = (self.plan.top(i), self.plan.home(i));
+        if top == home && !is_slice {
+            return Ok(());
+        }
+        write_value(&Path::new(&home).join("cgroup.procs"), &pid.to_string())?;
+        for above in between(Path::new(&top), Path::new(&home)) {
+            enable_controllers(above, &self.plan.hierarchies[i].enable);
+        }
+        Ok(())
+    }
+
+    /// Hands what the container's processes are in over to the container's user: of version 2 as far as the kernel
+    /// means that to be done, see cgroups(7), Cgroups delegation; and of version 1 where it has no controllers.
     ///
     /// # Errors
     /// The kernel refuses.
     pub(crate) fn hand_over(&self) -> Result<(), Failure> {
         let Some(owner) = self.plan.owner else { return Ok(()) };
         self.fault.attempt(Step::CgroupOwner, || {
-            let Some(directory) = self.unified()? else { return Ok(()) };
-            let listed = read("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| DELEGATED.to_owned());
-            for file in std::iter::once("").chain(listed.lines()) {
-                let name = KernelString::new(file).unwrap_or_default();
-                match crate::sys::fs::change_user(directory.as_fd(), name.as_c_str(), owner) {
-                    // Not every cgroup has every file. And who may not give it away is not asked to.
-                    Err(stop) if stop.is(Errno::ENOENT) || stop.is(Errno::EPERM) => {}
-                    other => other?,
-                }
+            if let Some(home) = self.home()? {
+                let listed = read("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| DELEGATED.to_owned());
+                give(home.as_fd(), &listed, owner)?;
+            }
+            if let Some(named) = self.named()? {
+                give(named.as_fd(), NAMED, owner)?;
             }
             Ok(())
         })
     }
 
-    /// The version 2 directory, to be born into.
+    /// The container's version 2 directory.
     ///
     /// # Errors
     /// It cannot be opened.
     pub(crate) fn unified(&self) -> Result<Option<OwnedFd>, Stop> {
         let unified = self.made.iter().flatten().find(|made| made.version == CgroupVersion::V2);
         unified.map(|made| open_directory(&made.path)).transpose()
+    }
+
+    /// The version 2 directory to be born into.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(crate) fn home(&self) -> Result<Option<OwnedFd>, Stop> {
+        let is_unified = |made: &Option<CgroupDirectory>| {
+            made.as_ref().is_some_and(|made| made.version == CgroupVersion::V2)
+        };
+        let i = self.made.iter().position(is_unified);
+        i.map(|i| open_directory(Path::new(&self.plan.home(i)))).transpose()
+    }
+
+    /// The directory in a version 1 hierarchy without controllers, if the host uses version 2 alone otherwise.
+    fn named(&self) -> Result<Option<OwnedFd>, Stop> {
+        let mut legacy = self.made.iter().flatten().filter(|made| made.version == CgroupVersion::V1);
+        // Its owner is only decided where this is the only one.
+        legacy.next().map(|made| open_directory(&made.path)).transpose()
     }
 
     /// The files by which a process moves itself into the version 1 directories. They are going to be made,
@@ -153,9 +196,9 @@ impl<'a> Group<'a> {
     /// processes is refused later, and must not be remembered: whoever deletes the container would kill them.
     #[must_use]
     pub(crate) fn directories(plan: &Cgroup) -> Vec<CgroupDirectory> {
-        let each = plan.hierarchies.iter().enumerate();
-        let all = each.map(|(i, hierarchy)| planned(hierarchy, PathBuf::from(plan.directory(i))));
-        all.filter(|made| processes(&made.path).is_ok_and(|pids| pids.is_empty())).collect()
+        let is_free = |i: &usize| processes(Path::new(&plan.top(*i))).is_ok_and(|pids| pids.is_empty());
+        let each = plan.hierarchies.iter().enumerate().filter(|(i, _)| is_free(i));
+        each.map(|(i, hierarchy)| planned(hierarchy, PathBuf::from(plan.directory(i)))).collect()
     }
 
     /// The directories that have been made.
@@ -215,6 +258,44 @@ fn check_set(directory: &Path, write: &Write) -> Result<(), Stop> {
     if within { Ok(()) } else { Err(Stop::new(Call::Write, Errno::ERANGE)) }
 }
 
+/// Gives a directory and these files in it to a user.
+fn give(directory: BorrowedFd<'_>, files: &str, owner: u32) -> Result<(), Stop> {
+    for file in std::iter::once("").chain(files.lines()) {
+        let name = KernelString::new(file).unwrap_or_default();
+        match crate::sys::fs::change_user(directory, name.as_c_str(), owner) {
+            // Not every cgroup has every file. And who may not give it away is not asked to.
+            Err(stop) if stop.is(Errno::ENOENT) || stop.is(Errno::EPERM) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// The directories from `top` on that have `home` below them, `top` first.
+fn between<'a>(top: &Path, home: &'a Path) -> Vec<&'a Path> {
+    let above = home.ancestors().skip(1);
+    let mut all: Vec<&Path> = above.take_while(|path| path.starts_with(top)).collect();
+    all.reverse();
+    all
+}
+
+/// Makes what is between the container's version 2 directory and that of its processes, which takes controllers too.
+fn make_home(hierarchy: &Hierarchy, directory: &Path, home: &Path) -> Result<(), Stop> {
+    let mut levels = between(directory, home);
+    if levels.is_empty() {
+        return Ok(());
+    }
+    levels.push(home);
+    for (above, level) in levels.iter().zip(levels.iter().skip(1)) {
+        enable_controllers(above, &hierarchy.enable);
+        match fs::create_dir(level) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => check_unused(level)?,
+            other => other.map_err(|e| stop(Call::Mkdir, &e))?,
+        }
+    }
+    Ok(())
+}
+
 fn open_directory(path: &Path) -> Result<OwnedFd, Stop> {
     fs::File::open(path).map(OwnedFd::from).map_err(|e| stop(Call::Open, &e))
 }
@@ -270,13 +351,9 @@ fn enable_controllers(directory: &Path, controllers: &[String]) {
     }
 }
 
-/// Processes that are there already would get the limits, and be killed with the container.
+/// Processes that are there already, or below it, would get the limits, and be killed with the container.
 fn check_unused(directory: &Path) -> Result<(), Stop> {
-    if read(directory.join("cgroup.procs"))?.is_empty() {
-        Ok(())
-    } else {
-        Err(Stop::new(Call::Mkdir, Errno::EBUSY))
-    }
+    if processes(directory)?.is_empty() { Ok(()) } else { Err(Stop::new(Call::Mkdir, Errno::EBUSY)) }
 }
 
 /// A process that is born frozen would never answer.

@@ -109,9 +109,7 @@ impl<'a> Conversation<'a, '_> {
             if ended { self.hear_last_words(launched).and(Err(broken)) } else { Err(broken) }
         })?;
         launched.group.make(CgroupVersion::V2)?;
-        if unit.name.is_slice() {
-            systemd::move_in(&launched.group.made(), pid).at(Step::Unit)?;
-        }
+        launched.group.settle(pid).at(Step::Unit)?;
         tracing::debug!(unit = unit.name.name, "systemd has made the unit");
         Ok(())
     }

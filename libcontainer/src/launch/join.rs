@@ -1,6 +1,6 @@
 //! Runs one more program in a container that exists. Runs in the runtime's process.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -8,7 +8,7 @@ use nix::libc;
 
 use super::conversation::{adopt, died, garbled, gather};
 use super::listener::Agent;
-use super::{Broken, Inside, rdt, ready_program};
+use super::{Because, Broken, Inside, rdt, ready_program, systemd};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
 use crate::hooks::LastWords;
@@ -20,6 +20,7 @@ use crate::plan::namespaces::{Entry, Namespace};
 use crate::plan::process::Process;
 use crate::plan::seccomp::Seccomp;
 use crate::plan::step::Step;
+use crate::plan::systemd::UnitName;
 use crate::sys::attributes::{self, CPU_WORDS};
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::process::{self, Child, Leash};
@@ -36,6 +37,8 @@ pub(crate) struct Joining<'a> {
     pub(crate) privileged: bool,
     /// The cgroup directories that the process goes into.
     pub(crate) cgroups: Vec<(CgroupVersion, PathBuf)>,
+    /// The unit that these are of, if systemd has made them.
+    pub(crate) unit: Option<&'a UnitName>,
     /// The resctrl groups that the process goes into, the outer one first.
     pub(crate) resctrl: &'a [PathBuf],
     /// The program.
@@ -95,11 +98,15 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
     orders.list_descriptors();
     let initial = joining.affinity.initial.as_deref();
     let confined = initial.map(Confined::to).transpose().at(Step::InitialAffinity)?;
-    let child = spawn(unified.as_ref().map(AsFd::as_fd), &mut orders).at(Step::Clone)?;
+    let (child, outside) = spawn(unified.as_ref(), joining.unit.is_some(), &mut orders).at(Step::Clone)?;
     drop(confined);
     drop(inside);
     drop(orders);
     let mut leash = Leash::new(child);
+    if let (Some(unit), true) = (joining.unit, outside) {
+        attach(unit, &joining.cgroups, &leash)?;
+        channel.send(Message::Go(Milestone::Cgroup)).at(Step::Channel)?;
+    }
     let mut reforked = !entry.refork;
     converse(&channel, joining.agent.as_ref(), &mut leash, joining.resctrl, &mut reforked).inspect_err(
         |_| {
@@ -147,8 +154,33 @@ impl Drop for Confined {
     }
 }
 
-fn spawn(cgroup: Option<BorrowedFd<'_>>, orders: &mut Orders<'_>) -> Result<Child, Stop> {
-    process::spawn(0, cgroup, || init::run(orders))
+/// Makes the process in the cgroup; or outside of it, where it waits to be put there, if that is not allowed and
+/// somebody else can do it.
+fn spawn(
+    cgroup: Option<&OwnedFd>,
+    may_be_outside: bool,
+    orders: &mut Orders<'_>,
+) -> Result<(Child, bool), Stop> {
+    match process::spawn(0, cgroup.map(AsFd::as_fd), || init::run(orders)) {
+        Err(stop) if may_be_outside && (stop.is(Errno::EACCES) || stop.is(Errno::EPERM)) => {
+            orders.enter.waits = true;
+            process::spawn(0, None, || init::run(orders)).map(|child| (child, true))
+        }
+        other => other.map(|child| (child, false)),
+    }
+}
+
+/// Has systemd put the process where the container's first one is.
+fn attach(unit: &UnitName, cgroups: &[(CgroupVersion, PathBuf)], leash: &Leash) -> Result<(), Broken> {
+    let unified = cgroups.iter().find(|(version, _)| *version == CgroupVersion::V2);
+    let path = unified.and_then(|(_, path)| path.to_str()).unwrap_or_default();
+    let Some(way) = unit.way_to(path) else {
+        let says =
+            format!("{path} is not of the unit {}, which systemd would put the process into", unit.name);
+        let failure = Failure { step: Step::CgroupJoin(0), stop: Stop::new(Call::Clone3, Errno::EACCES) };
+        return Err(Broken { failure, because: Because::Found(says) });
+    };
+    systemd::attach(unit, way, leash.child().map_or(0, |child| child.pid))
 }
 
 /// The version 2 directory to be born into; a container may have lost it.

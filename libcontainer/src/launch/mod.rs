@@ -314,7 +314,7 @@ fn spawn(entry: &Entry, group: &Group<'_>, orders: &mut Orders<'_>) -> Result<Ch
     let fault = orders.fault;
     let inside = step_in(entry, fault)?;
     let child = fault.attempt(Step::Clone, || {
-        let cgroup = group.unified()?;
+        let cgroup = group.home()?;
         process::spawn(entry.clone.flags(), cgroup.as_ref().map(AsFd::as_fd), || init::run(orders))
     });
     drop(inside);

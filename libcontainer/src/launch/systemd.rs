@@ -1,7 +1,7 @@
 //! Has systemd make and remove the unit of a container. Runs in the runtime's process.
 //!
-//! One call makes the unit and one stops it, and one changes it for `update`; no other verb talks to systemd. The end of the job is waited for, never
-//! asked for.
+//! One call makes the unit, one stops it, and one changes it for `update`; `exec` asks only where it may not do itself
+//! what it wants done. The end of a job is waited for, never asked for.
 
 mod bus;
 mod message;
@@ -10,10 +10,8 @@ use crate::channel::Failure;
 use crate::host;
 use crate::launch::{Because, Broken};
 use crate::plan::cgroup::Cgroup;
-use crate::plan::facts::CgroupVersion;
 use crate::plan::step::Step;
 use crate::plan::systemd::{Property, Unit, UnitName, Value};
-use crate::state::CgroupDirectory;
 use crate::sys::{Call, Stop};
 
 use bus::{Bus, Trouble};
@@ -91,26 +89,33 @@ pub(crate) fn start<'a>(unit: &'a Unit, cgroup: &Cgroup, pid: i32) -> Result<Mad
         return Ok(made);
     }
     let places: Vec<_> = host::cgroups_of(pid).iter().map(|(_, path)| path.display().to_string()).collect();
-    let says = format!("systemd has put the process not into {} but into {}", cgroup.path, places.join(", "));
+    let says = format!("systemd has put the process not into {} but into {}", unit.cgroup, places.join(", "));
     Err(found(says, Call::Stat))
 }
 
-/// Moves a process into the version 2 cgroup of a slice, into which systemd puts none.
-///
-/// # Errors
-/// The kernel refuses.
-pub(crate) fn move_in(made: &[CgroupDirectory], pid: i32) -> Result<(), Stop> {
-    let Some(made) = made.iter().find(|made| made.version == CgroupVersion::V2) else { return Ok(()) };
-    let file = made.path.join("cgroup.procs");
-    std::fs::write(file, pid.to_string()).map_err(|error| super::cgroup::stop(Call::Write, &error))
-}
-
-/// The process is in the cgroup, in one hierarchy at least: systemd uses only some of version 1.
+/// The process is in the unit's cgroup, in one hierarchy at least: systemd uses only some of version 1.
 fn is_inside(cgroup: &Cgroup, pid: i32) -> bool {
     let places = host::cgroups_of(pid);
     (0..cgroup.hierarchies.len())
-        .map(|i| cgroup.directory(i))
+        .map(|i| cgroup.top(i))
         .any(|directory| places.iter().any(|(_, path)| path.to_str() == Some(directory.as_str())))
+}
+
+/// Has systemd put the process `pid` into the cgroup at the end of `way` from that of the unit, for those who may not do
+/// it themselves: a user whose session is not among what systemd has given to him.
+///
+/// # Errors
+/// systemd refuses, or cannot be reached.
+pub(crate) fn attach(unit: &UnitName, way: &str, pid: i32) -> Result<(), Broken> {
+    Bus::connect(unit.manager).and_then(|mut bus| put(&mut bus, &unit.name, way, pid)).map_err(|trouble| {
+        let broken = broken(trouble);
+        Broken { failure: Failure { step: Step::CgroupJoin(0), ..broken.failure }, ..broken }
+    })
+}
+
+fn put(bus: &mut Bus, name: &str, way: &str, pid: i32) -> Result<(), Trouble> {
+    let arguments = Arguments::default().text(name).text(way).numbers(&[pid.cast_unsigned()]);
+    bus.call("AttachProcessesToUnit", &arguments).map(drop)
 }
 
 /// Changes properties of a unit for as long as it lives, so that systemd writes the same limits as we do.

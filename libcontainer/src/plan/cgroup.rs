@@ -1,6 +1,8 @@
 //! The container's cgroup: where it is and what is written into it, on every layout. Pure.
 
 mod absent;
+pub mod below;
+pub mod named;
 mod owner;
 
 use oci_spec::runtime::Spec;
@@ -37,6 +39,9 @@ pub enum Driver {
 pub struct Cgroup {
     /// Its path below each hierarchy's mount, absolute, as in `/docker/abc`.
     pub path: String,
+    /// From there to the version 2 cgroup that its processes are in, as in `/payload`: one that is theirs to manage.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub delegated: String,
     /// The hierarchies it is made in.
     pub hierarchies: Vec<Hierarchy>,
     /// Limits, in the order in which they are written.
@@ -58,10 +63,24 @@ impl Cgroup {
     /// The container's directory in hierarchy `i`.
     #[must_use]
     pub fn directory(&self, i: usize) -> String {
-        match self.hierarchies.get(i) {
-            Some(hierarchy) => format!("{}{}", hierarchy.mount, self.path),
-            None => self.path.clone(),
-        }
+        self.at(i, &self.path)
+    }
+
+    /// The directory in hierarchy `i` that its processes are in.
+    #[must_use]
+    pub fn home(&self, i: usize) -> String {
+        let is_delegated = self.hierarchies.get(i).is_some_and(|h| h.version == CgroupVersion::V2);
+        format!("{}{}", self.directory(i), if is_delegated { &self.delegated } else { "" })
+    }
+
+    /// The topmost directory in hierarchy `i` that is the container's alone: its unit's, if systemd has made one.
+    #[must_use]
+    pub fn top(&self, i: usize) -> String {
+        self.at(i, self.unit.as_ref().map_or(&self.path, |unit| &unit.cgroup))
+    }
+
+    fn at(&self, i: usize, path: &str) -> String {
+        format!("{}{path}", self.hierarchies.get(i).map_or("", |hierarchy| &hierarchy.mount))
     }
 }
 
@@ -80,16 +99,18 @@ pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts, findings: &mut Fin
     let asked = linux.and_then(|l| l.cgroups_path().as_deref()).and_then(|p| p.to_str()).unwrap_or_default();
     let systemd = choices.driver == Driver::Systemd;
     let place = if systemd { systemd::place(asked, choices, facts, findings) } else { None };
+    let below = below::compile(spec, choices.driver, facts, findings);
     let path = match &place {
-        Some(place) => place.path.clone(),
+        Some(place) => format!("{}{}", place.path, below.subgroup),
         // What is wrong with it has been said.
         None if systemd => String::new(),
         None => path(asked, choices, facts, findings),
     };
+    let named = named::compile(spec, choices.driver, facts, findings);
     if choices.driver == Driver::Nobody {
         return absent::compile(spec, facts, findings);
     }
-    let hierarchies = hierarchies(&facts.cgroup);
+    let hierarchies = hierarchies(&facts.cgroup, named.as_ref());
     // Read even when they are not applied: what is wrong is wrong.
     let rules = devices::effective(&devices::rules(spec, findings));
     // Without rights on the host devices are bind mounts, and nothing else can be opened.
@@ -113,8 +134,11 @@ pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts, findings: &mut Fin
         writes.extend(limits::compile(resources, &hierarchies, &facts.cgroup.huge_page_sizes, findings));
     }
     let unprivileged_v1 = |w: &Write| asked.is_empty() && is_version_1(&hierarchies, w);
-    let optional =
-        !facts.privileged && !systemd && writes.iter().all(|w| unprivileged_v1(w) && w.at == PIDS_LIMIT);
+    let optional = !facts.privileged
+        && !systemd
+        && named.is_none()
+        && below.delegated.is_empty()
+        && writes.iter().all(|w| unprivileged_v1(w) && w.at == PIDS_LIMIT);
     if optional && !writes.is_empty() {
         findings.tolerate(
             PIDS_LIMIT,
@@ -122,7 +146,9 @@ pub fn compile(spec: &Spec, choices: &Choices, facts: &Facts, findings: &mut Fin
             "config-linux.md#pids",
         );
     }
-    let mut cgroup = Cgroup { path, hierarchies, writes, devices, owner: None, optional, unit: None };
+    let delegated = below.delegated;
+    let mut cgroup =
+        Cgroup { path, delegated, hierarchies, writes, devices, owner: None, optional, unit: None };
     cgroup.unit = place.map(|place| {
         let annotations = spec.annotations().as_ref();
         systemd::unit(place, choices, &cgroup, rules_for_systemd.as_deref(), annotations, findings)
@@ -184,7 +210,14 @@ fn wrong_with(asked: &str) -> Option<&'static str> {
             "is a name for systemd, slice:prefix:name, and needs the systemd driver: use --systemd-cgroup, \
              or give a path such as /machine/box",
         )
-    } else if components(asked).any(|c| c == "..") {
+    } else {
+        wrong_with_names(asked)
+    }
+}
+
+/// What keeps the components of a path from being names of cgroups.
+fn wrong_with_names(asked: &str) -> Option<&'static str> {
+    if components(asked).any(|c| c == "..") {
         Some("has a \"..\" in it; give the path that is meant")
     } else if asked.contains(['\0', '\n']) {
         Some("has a NUL byte or a line feed in it, which no cgroup's name can have")
@@ -210,7 +243,8 @@ fn parent_of_own(facts: &CgroupFacts) -> &str {
 }
 
 /// Every hierarchy is entered, also one whose controllers are not used: a cgroup is what a container is known by.
-fn hierarchies(facts: &CgroupFacts) -> Vec<Hierarchy> {
+/// And so is `named`, which may not be among those of the host.
+fn hierarchies(facts: &CgroupFacts, named: Option<&HierarchyFacts>) -> Vec<Hierarchy> {
     let hierarchy = |h: &HierarchyFacts| {
         let enable = |c: &&String| h.version == CgroupVersion::V2 && ENABLED.contains(&c.as_str());
         Hierarchy {
@@ -220,7 +254,9 @@ fn hierarchies(facts: &CgroupFacts) -> Vec<Hierarchy> {
             enable: h.controllers.iter().filter(enable).cloned().collect(),
         }
     };
-    facts.hierarchies.iter().map(hierarchy).collect()
+    let named = named.filter(|named| facts.hierarchies.iter().all(|h| h.mount != named.mount));
+    // Version 1 first.
+    named.into_iter().chain(&facts.hierarchies).map(hierarchy).collect()
 }
 
 /// The version 1 hierarchy with the devices controller; version 2 has none and takes a program instead.

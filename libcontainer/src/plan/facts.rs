@@ -30,6 +30,10 @@ pub struct Facts {
     /// Where resctrl is mounted. Looked for only if the config asks for it.
     #[serde(default)]
     pub resctrl: Option<String>,
+    /// The version 1 hierarchy `name=systemd`. Looked for only if the config asks for it: where version 2 is alone
+    /// otherwise, it is not among the hierarchies of the host.
+    #[serde(default)]
+    pub named: Option<HierarchyFacts>,
     /// The instance of systemd that makes units for the runtime. Looked for only if the caller asks for it.
     #[serde(default)]
     pub systemd: Option<SystemdFacts>,

@@ -295,6 +295,7 @@ pub(crate) mod tests {
         apparmor: false,
         selinux: false,
         resctrl: None,
+        named: None,
         systemd: None,
     });
 

@@ -35,6 +35,8 @@ pub struct Unit {
     /// Its name, and who makes it.
     #[serde(flatten)]
     pub name: UnitName,
+    /// Its cgroup, below each hierarchy's mount. The container's is that one, or below it.
+    pub cgroup: String,
     /// What it is to be like, in the order in which it is said.
     pub properties: Vec<Property>,
 }
@@ -53,6 +55,15 @@ impl UnitName {
     #[must_use]
     pub fn is_slice(&self) -> bool {
         self.name.ends_with(".slice")
+    }
+
+    /// The way from the unit's cgroup to `path`, as in `/payload`, or nothing for the unit's own; `None` if `path` is
+    /// not of this unit.
+    #[must_use]
+    pub fn way_to<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let own = format!("/{}", cgroup_name(&self.name));
+        let behind = path.match_indices(&own).filter_map(|(at, _)| path.get(at + own.len()..));
+        behind.into_iter().find(|way| way.is_empty() || way.starts_with('/'))
     }
 }
 
@@ -242,5 +253,5 @@ pub(super) fn unit(
     if let Some(annotations) = annotations {
         annotations::add(annotations, &mut properties, findings);
     }
-    Unit { name: place.name, properties }
+    Unit { name: place.name, cgroup: place.path, properties }
 }

@@ -58,6 +58,13 @@ impl Arguments {
         self
     }
 
+    /// A list of numbers.
+    pub(super) fn numbers(mut self, numbers: &[u32]) -> Arguments {
+        self.signature.push_str("au");
+        put_array(&mut self.bytes, 4, |bytes| numbers.iter().for_each(|number| put_u32(bytes, *number)));
+        self
+    }
+
     /// Properties by name.
     pub(super) fn properties(mut self, properties: &[Property]) -> Arguments {
         self.signature.push_str("a(sv)");

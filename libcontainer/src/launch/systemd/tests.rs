@@ -53,8 +53,8 @@ fn made(properties: Vec<Property>, scripts: Vec<Script>) -> (Result<(), Trouble>
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("private");
     let systemd = systemd(UnixListener::bind(&path).unwrap(), scripts);
-    let unit =
-        Unit { name: UnitName { name: UNIT.into(), manager: Manager::System }, properties: Vec::new() };
+    let name = UnitName { name: UNIT.into(), manager: Manager::System };
+    let unit = Unit { name, cgroup: format!("/{UNIT}"), properties: Vec::new() };
     let mut bus = Bus::at(&path, true, Duration::from_secs(10)).unwrap();
     let outcome = make(&mut bus, &unit, properties);
     drop(bus);
@@ -126,6 +126,26 @@ fn k71_b21_an_update_tells_systemd_what_it_knows_and_goes_on_without_the_rest() 
     drop(bus);
     let told = systemd.join().unwrap();
     assert_eq!((told.matches("SetUnitProperties").count(), told.matches("AllowedCPUs").count()), (2, 1));
+}
+
+#[test]
+fn b32_a_process_is_put_into_a_unit_by_one_call_and_a_refusal_is_told() {
+    let put = |script: Script| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("private");
+        let systemd = systemd(UnixListener::bind(&path).unwrap(), vec![script]);
+        let mut bus = Bus::at(&path, true, Duration::from_secs(10)).unwrap();
+        let outcome = super::put(&mut bus, UNIT, "/payload", 7);
+        drop(bus);
+        (outcome, systemd.join().unwrap())
+    };
+    let (outcome, told) = put(|serial| answer(serial, ""));
+    assert!(outcome.is_ok(), "{outcome:?}");
+    for word in ["AttachProcessesToUnit", "ssau", UNIT, "/payload"] {
+        assert!(told.contains(word), "no {word} in {told}");
+    }
+    let (outcome, _) = put(|serial| refusal(serial, "org.freedesktop.DBus.Error.AccessDenied", "not yours"));
+    assert!(outcome.unwrap_err().to_string().contains("not yours"));
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) fn compile(spec: &Spec, facts: &Facts, findings: &mut Findings) -> Cg
     let Some(resources) = resources else { return none() };
     let mut asked: Vec<String> = Vec::new();
     for write in
-        limits::compile(resources, &hierarchies(&facts.cgroup), &facts.cgroup.huge_page_sizes, findings)
+        limits::compile(resources, &hierarchies(&facts.cgroup, None), &facts.cgroup.huge_page_sizes, findings)
     {
         if !asked.contains(&write.at) {
             asked.push(write.at);

@@ -29,6 +29,21 @@ fn hybrid() -> CgroupFacts {
     ])
 }
 
+/// A host with these hierarchies, as root sees it: `v2`, or the name of one of version 1.
+pub(super) fn facts_of(names: &[&str]) -> Facts {
+    let hierarchy = |name: &&str| HierarchyFacts {
+        version: if *name == "v2" { CgroupVersion::V2 } else { CgroupVersion::V1 },
+        mount: match name.strip_prefix("name=").unwrap_or(name) {
+            "v2" if names.len() == 1 => "/sys/fs/cgroup".into(),
+            name => format!("/sys/fs/cgroup/{name}"),
+        },
+        controllers: vec![(*name).to_owned()],
+        own: "/".into(),
+    };
+    let hierarchies = names.iter().map(hierarchy).collect();
+    Facts { cgroup: CgroupFacts { hierarchies, huge_page_sizes: Vec::new() }, ..FACTS.clone() }
+}
+
 fn path_of(asked: &str, cgroup: CgroupFacts, privileged: bool) -> Result<String, String> {
     let facts = Facts { cgroup, privileged, ..FACTS.clone() };
     let mut findings = Findings::default();
@@ -79,10 +94,13 @@ fn g04_e23_what_cannot_be_a_cgroup_is_refused() {
 
 #[test]
 fn g01_every_hierarchy_is_entered_and_version_2_turns_its_controllers_on() {
-    let made = hierarchies(&own(&[
-        (CgroupVersion::V1, "name=systemd", "/"),
-        (CgroupVersion::V2, "cpuset cpu io memory hugetlb pids rdma misc dmem", "/"),
-    ]));
+    let made = hierarchies(
+        &own(&[
+            (CgroupVersion::V1, "name=systemd", "/"),
+            (CgroupVersion::V2, "cpuset cpu io memory hugetlb pids rdma misc dmem", "/"),
+        ]),
+        None,
+    );
     assert_eq!(made.len(), 2);
     assert!(made[0].enable.is_empty());
     assert_eq!(made[1].enable, ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"]);

@@ -10,7 +10,7 @@ use crate::plan::facts::{CgroupVersion, Facts, HierarchyFacts};
 /// can be. `None` if the container is not in that hierarchy.
 fn directory(host: &HierarchyFacts, cgroup: &Cgroup) -> Option<String> {
     let i = cgroup.hierarchies.iter().position(|h| h.mount == host.mount)?;
-    Some(if cgroup.optional { format!("{}{}", host.mount, host.own) } else { cgroup.directory(i) })
+    Some(if cgroup.optional { format!("{}{}", host.mount, host.own) } else { cgroup.home(i) })
 }
 
 /// The directory of the container's version 2 cgroup: the runtime's own if none is made for the container.
@@ -29,6 +29,16 @@ pub(super) fn tree(
     private: bool,
 ) -> Vec<TreeHierarchy> {
     facts.cgroup.hierarchies.iter().filter_map(|host| hierarchy(host, destination, cgroup, private)).collect()
+}
+
+/// The same for the version 1 hierarchy `name=systemd` alone.
+pub(super) fn named(
+    destination: &RootPath,
+    cgroup: &Cgroup,
+    facts: &Facts,
+    private: bool,
+) -> Vec<TreeHierarchy> {
+    facts.named.iter().filter_map(|host| hierarchy(host, destination, cgroup, private)).collect()
 }
 
 fn hierarchy(

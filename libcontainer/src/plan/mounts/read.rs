@@ -3,13 +3,13 @@
 use nix::libc;
 use oci_spec::runtime::{Mount as SpecMount, Spec};
 
-use super::cgroup::{own_cgroup, tree};
+use super::cgroup::{named, own_cgroup, tree};
 use super::idmap::idmap;
 use super::instance::{self, Instance};
 use super::{Detached, IdMap, Mount, What, is_inside_proc};
 use crate::path::{KernelString, RootPath};
 use crate::plan::Choices;
-use crate::plan::cgroup::Cgroup;
+use crate::plan::cgroup::{self, Cgroup};
 use crate::plan::facts::Facts;
 use crate::plan::invalid::Findings;
 use crate::plan::namespaces::Entry;
@@ -64,6 +64,11 @@ impl Around<'_> {
     /// (CVE-2023-25809).
     fn shows_own_cgroup(&self) -> bool {
         self.cgroup.optional && !self.entry.private(Namespace::Cgroup)
+    }
+
+    /// The version 1 hierarchy `name=systemd` is all that this cgroup mount is to show.
+    fn shows_named(&self, destination: &RootPath) -> bool {
+        cgroup::named::is_shown_at(self.spec, &destination.to_string())
     }
 
     /// The network namespace may belong to another user namespace than the container's.
@@ -209,8 +214,10 @@ fn new(
         flags |= ms(libc::MS_RDONLY);
     }
     let unified = around.facts.cgroup.unified() && !around.facts.cgroup.hierarchies.is_empty();
+    let named_alone =
+        matches!(fstype, "cgroup" | "cgroup2") && destination.is_some_and(|path| around.shows_named(path));
     match fstype {
-        "cgroup" | "cgroup2" if unified => {
+        "cgroup" | "cgroup2" if unified && !named_alone => {
             refuse_idmap(listed, idmap.is_some(), &no_idmap(fstype), findings);
             let data = data(listed, None, findings)?;
             let fallback = findings.check(
@@ -220,22 +227,17 @@ fn new(
             )?;
             Some(What::Cgroup { flags, data, fallback })
         }
-        "cgroup" => {
+        "cgroup" | "cgroup2" if fstype == "cgroup" || named_alone => {
             refuse_idmap(listed, idmap.is_some(), &no_idmap(fstype), findings);
             for (i, name) in listed.matching(|change| change.is_none()) {
                 let says =
                     format!("{name} has no effect: a cgroup mount on this host is several file systems");
                 findings.tolerate(listed.at(&format!("options/{i}")), says, SPEC_OPTIONS);
             }
-            Some(What::CgroupTree {
-                flags,
-                hierarchies: tree(
-                    destination?,
-                    around.cgroup,
-                    around.facts,
-                    around.entry.private(Namespace::Cgroup),
-                ),
-            })
+            let tree = if named_alone { named } else { tree };
+            let private = around.entry.private(Namespace::Cgroup);
+            let hierarchies = tree(destination?, around.cgroup, around.facts, private);
+            Some(What::CgroupTree { flags, hierarchies })
         }
         _ => filesystem(listed, fstype, flags, idmap, around, findings),
     }

@@ -56,6 +56,20 @@ fn g05_what_is_left_out_has_a_default_for_root_and_for_users() {
 }
 
 #[test]
+fn b32_the_way_from_a_unit_to_a_cgroup_below_it() {
+    let way = |unit: &str, path: &str| {
+        let name = UnitName { name: unit.into(), manager: Manager::User };
+        name.way_to(path).map(str::to_owned)
+    };
+    assert_eq!(way("a.scope", "/sys/fs/cgroup/x.slice/a.scope").as_deref(), Some(""));
+    assert_eq!(way("a.scope", "/sys/fs/cgroup/x.slice/a.scope/b/c").as_deref(), Some("/b/c"));
+    assert_eq!(way("a.scope", "/x/a.scope-not/a.scope/b").as_deref(), Some("/b"));
+    assert_eq!(way("a.scope", "/x/ba.scope"), None);
+    // systemd puts a sign before what the kernel might take for its own.
+    assert_eq!(way("cpu.scope", "/x/_cpu.scope/b").as_deref(), Some("/b"));
+}
+
+#[test]
 fn g06_the_root_slice_and_units_that_are_slices() {
     for root in ["-:p:n", "-.slice:p:n"] {
         assert_eq!(placed(root), pair("p-n.scope", "/p-n.scope"));
