@@ -10,6 +10,8 @@ mod memory;
 mod others;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 use std::fmt;
 

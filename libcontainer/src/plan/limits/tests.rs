@@ -10,17 +10,17 @@ fn hierarchy(version: CgroupVersion, controllers: &[&str]) -> Hierarchy {
     Hierarchy { version, mount: "/cg".into(), controllers, enable: Vec::new() }
 }
 
-fn v1() -> Vec<Hierarchy> {
+pub(super) fn v1() -> Vec<Hierarchy> {
     let all = ["cpu", "cpuset", "blkio", "memory", "hugetlb", "pids", "net_cls", "net_prio", "rdma"];
     all.iter().map(|c| hierarchy(CgroupVersion::V1, &[c])).collect()
 }
 
-fn v2() -> Vec<Hierarchy> {
+pub(super) fn v2() -> Vec<Hierarchy> {
     vec![hierarchy(CgroupVersion::V2, &["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"])]
 }
 
 /// The writes as `file=value`, a `?` where the file may be absent; or where the errors are.
-fn compiled_on(hierarchies: &[Hierarchy], resources: Value) -> Result<Vec<String>, Vec<String>> {
+pub(super) fn compiled_on(hierarchies: &[Hierarchy], resources: Value) -> Result<Vec<String>, Vec<String>> {
     let mut findings = Findings::default();
     let resources = serde_json::from_value(resources).unwrap();
     let writes = compile(&resources, hierarchies, &["2MB".into(), "1GB".into()], &mut findings);
