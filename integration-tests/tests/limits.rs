@@ -201,6 +201,35 @@ fn g07_a_cgroup_with_processes_is_refused_and_they_are_left_alone() {
 }
 
 #[test]
+fn g07_a_cgroup_that_is_frozen_or_in_one_that_is_is_refused_and_not_waited_for() {
+    let runtime = runtime();
+    let version_2 = (["/sys/fs/cgroup/unified", "/sys/fs/cgroup"], "cgroup.freeze", ["1", "0"]);
+    let version_1 = (["/sys/fs/cgroup/freezer"; 2], "freezer.state", ["FROZEN", "THAWED"]);
+    for (mounts, file, [freeze, thaw]) in [version_2, version_1] {
+        let Some(mount) = mounts.into_iter().map(Path::new).find(|path| path.join("cgroup.procs").exists())
+        else {
+            continue;
+        };
+        for is_above in [false, true] {
+            let id = runtime.fresh_id();
+            let frozen = mount.join(&id);
+            fs::create_dir(&frozen).unwrap();
+            fs::write(frozen.join(file), freeze).unwrap();
+            let path = if is_above { format!("/{id}/box") } else { format!("/{id}") };
+            let bundle = Bundle::new().set("/linux/cgroupsPath", json!(path)).build().unwrap();
+            let refused = integration_tests::create(&runtime, &bundle, &id);
+            fs::write(frozen.join(file), thaw).unwrap();
+            assert!(
+                !refused.exit.success() && refused.stderr.contains("is frozen"),
+                "{is_above}: {refused:?}"
+            );
+            drop(fs::remove_dir(&frozen));
+            integration_tests::nothing_left(&runtime, &id);
+        }
+    }
+}
+
+#[test]
 fn c17_cpus_that_the_cgroup_above_does_not_have_are_refused_not_replaced_by_others() {
     let mount = Path::new("/sys/fs/cgroup");
     let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();

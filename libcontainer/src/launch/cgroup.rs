@@ -300,24 +300,41 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Stop> {
     fs::File::open(path).map(OwnedFd::from).map_err(|e| stop(Call::Open, &e))
 }
 
+/// Directories that have been made, outer ones first; they go again unless they are kept.
+struct New<'a>(Vec<&'a Path>);
+
+impl New<'_> {
+    /// Keeps them; how many of them are parents of the last.
+    fn keep(mut self) -> usize {
+        std::mem::take(&mut self.0).len().saturating_sub(1)
+    }
+}
+
+impl Drop for New<'_> {
+    fn drop(&mut self) {
+        for directory in self.0.iter().rev() {
+            // Somebody else may use it by now.
+            let _stays = fs::remove_dir(directory);
+        }
+    }
+}
+
 /// Makes a cgroup directory and the parents that are missing, and lets them hand on their controllers.
 fn make_directory(hierarchy: &Hierarchy, path: &Path, adopts: bool) -> Result<CgroupDirectory, Stop> {
     let mount = Path::new(&hierarchy.mount);
     let mut chain: Vec<&Path> = path.ancestors().take_while(|p| *p != mount).collect();
     chain.reverse();
-    let mut parents = 0;
+    let mut new = New(Vec::new());
     let mut above = mount;
-    for (depth, level) in chain.iter().enumerate() {
+    for level in chain {
         if hierarchy.version == CgroupVersion::V2 {
             enable_controllers(above, &hierarchy.enable);
         }
-        let leaf = depth + 1 == chain.len();
         match fs::create_dir(level) {
-            Ok(()) if leaf => {}
-            Ok(()) => parents += 1,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && leaf && adopts => {}
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && leaf => check_unused(level)?,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => parents = 0,
+            Ok(()) => new.0.push(level),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && level == path && adopts => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && level == path => check_unused(level)?,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(stop(Call::Mkdir, &e)),
         }
         if hierarchy.controllers.iter().any(|c| c == "cpuset") && hierarchy.version == CgroupVersion::V1 {
@@ -325,11 +342,11 @@ fn make_directory(hierarchy: &Hierarchy, path: &Path, adopts: bool) -> Result<Cg
         }
         above = level;
     }
-    let made = CgroupDirectory { parents, ..planned(hierarchy, path.to_owned()) };
+    let made = planned(hierarchy, path.to_owned());
     if made.freezer {
         check_thawed(path)?;
     }
-    Ok(made)
+    Ok(CgroupDirectory { parents: new.keep(), ..made })
 }
 
 fn planned(hierarchy: &Hierarchy, path: PathBuf) -> CgroupDirectory {
