@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 
 use super::tests::{compiled_on, v1, v2};
-use super::*;
 
 use Version::{One, Two};
 
