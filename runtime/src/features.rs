@@ -4,8 +4,8 @@ use libcontainer::plan::namespaces::NAMESPACES;
 use libcontainer::plan::{capability, hooks, options, schedule, seccomp, systemd, version};
 use serde_json::{Value, json};
 
-/// The version of the library that compiles filters.
-pub(crate) fn libseccomp_version() -> String {
+/// The version of libseccomp whose numbers and answers filters have: for clients, who look for it.
+pub(crate) fn libseccomp_version() -> &'static str {
     libcontainer::filter_library_version()
 }
 

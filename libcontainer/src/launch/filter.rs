@@ -1,11 +1,12 @@
 //! Compiles the system call filter. Runs in the runtime's process.
 //!
 //! The architecture is looked up, then the number of the call by a binary search, then its arguments are compared.
-//! libseccomp has the numbers; its own compiler would take twenty times as long, for a filter that is slower too.
+//! libseccomp would take twenty times as long, for a filter that is slower too; its numbers are ours (`table`).
 
 mod architecture;
 mod program;
 mod rules;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -32,12 +33,12 @@ const UNLISTED: Action = Action::KillThread;
 /// What the kernel says of calls that it does not have.
 const UNKNOWN: Action = Action::Errno(Errno::ENOSYS as u16);
 
-/// Which of `architectures` cannot be compiled: libseccomp, in the version that is linked here, has no numbers for them.
+/// Which of `architectures` cannot be compiled: libseccomp, in the version whose numbers these are, has none for them.
 pub(crate) fn check(architectures: &[String]) -> Vec<Finding> {
     let finding = |name: &String| Finding {
         at: "/linux/seccomp/architectures".to_owned(),
         says: format!(
-            "{name} is not known to libseccomp {}, with which this runtime is built; remove it, or build with a newer one",
+            "{name} is not known to libseccomp {}, whose numbers this runtime has; remove it",
             library_version()
         ),
         spec: "config-linux.md#seccomp",
@@ -53,7 +54,7 @@ pub(super) fn native() -> Option<u32> {
 /// Compiles `plan` into a program for the kernel.
 ///
 /// # Errors
-/// EINVAL for an architecture that libseccomp does not know; E2BIG for more instructions than the kernel takes.
+/// EINVAL for an architecture that the table does not have; E2BIG for more instructions than the kernel takes.
 pub(crate) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
     let mut architectures: Vec<&Architecture> = Vec::with_capacity(plan.architectures.len() + 1);
     let listed = plan.architectures.iter().map(|name| Architecture::named(name));

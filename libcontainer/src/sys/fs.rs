@@ -160,7 +160,8 @@ pub fn filesystem(fd: BorrowedFd<'_>) -> Result<i64, Stop> {
     let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: `stat` is valid for writing.
     check_int(Call::Statfs, unsafe { libc::fstatfs(fd.as_raw_fd(), &raw mut stat) })?;
-    Ok(stat.f_type)
+    // A signed number in glibc, an unsigned one in musl.
+    Ok(i64::from_ne_bytes(stat.f_type.to_ne_bytes()))
 }
 
 /// fchownat(2) of `name` itself, not of what a link leads to.

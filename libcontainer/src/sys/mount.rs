@@ -160,6 +160,8 @@ const ATTRIBUTES: &[(u64, u64, u64)] = &[
 ];
 /// Since Linux 5.10 (statfs(2)).
 const ST_NOSYMFOLLOW: u64 = 0x2000;
+/// musl lacks it.
+const ST_RELATIME: u64 = 0x1000;
 
 // Linux < 5.12 has no mount_setattr.
 fn change_by_remount(fd: BorrowedFd<'_>, deep: bool, change: Change<'_>) -> Result<(), Stop> {
@@ -183,14 +185,15 @@ fn flags_after(fd: BorrowedFd<'_>, change: Change<'_>) -> Result<u64, Stop> {
     let mut stat: libc::statfs64 = unsafe { std::mem::zeroed() };
     // SAFETY: `stat` is valid for writing.
     super::check_int(Call::Statfs, unsafe { libc::fstatfs64(fd.as_raw_fd(), &raw mut stat) })?;
-    let now = stat.f_flags.cast_unsigned();
+    // A signed number in glibc, an unsigned one in musl.
+    let now = u64::from_ne_bytes(stat.f_flags.to_ne_bytes());
     let mut flags = 0;
     for (attribute, ms, st) in ATTRIBUTES {
         if change.set & attribute != 0 || change.clear & attribute == 0 && now & st != 0 {
             flags |= ms;
         }
     }
-    let strict = now & (libc::ST_NOATIME | libc::ST_RELATIME) == 0;
+    let strict = now & (libc::ST_NOATIME | ST_RELATIME) == 0;
     Ok(flags
         | match change.set & libc::MOUNT_ATTR__ATIME {
             libc::MOUNT_ATTR_NOATIME => libc::MS_NOATIME,

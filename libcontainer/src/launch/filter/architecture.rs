@@ -1,50 +1,54 @@
 //! What architectures there are, and which numbers their system calls have. Runs in the runtime's process.
-//!
-//! The numbers come from libseccomp's tables.
 
-use libseccomp::{ScmpArch, ScmpSyscall, ScmpVersion};
+use super::table;
 
 /// The bit that marks a call of the x32 ABI, which shares its architecture with x86-64.
 pub(super) const X32_BIT: u32 = 0x4000_0000;
+
+/// The bit of `AUDIT_ARCH_` that says so.
+const LITTLE_ENDIAN: u32 = 0x4000_0000;
 
 /// An architecture as libseccomp names it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Architecture {
     pub(super) name: &'static str,
-    token: ScmpArch,
+    /// Its column of the table: those that differ in their byte order alone share one.
+    pub(super) calls: &'static str,
+    /// Where that is; nothing for one that the table does not have.
+    column: Option<usize>,
     /// `AUDIT_ARCH_`, which is what a filter sees. See linux/audit.h.
     pub(super) audit: u32,
 }
 
-const fn row(name: &'static str, token: ScmpArch, audit: u32) -> Architecture {
-    Architecture { name, token, audit }
+const fn row(name: &'static str, calls: &'static str, audit: u32) -> Architecture {
+    Architecture { name, calls, column: table::column(calls), audit }
 }
 
 /// Every architecture that the specification names. Spec: config-linux.md#seccomp.
-const ARCHITECTURES: &[Architecture] = &[
-    row("SCMP_ARCH_AARCH64", ScmpArch::Aarch64, 0xc000_00b7),
-    row("SCMP_ARCH_ARM", ScmpArch::Arm, 0x4000_0028),
-    row("SCMP_ARCH_LOONGARCH64", ScmpArch::Loongarch64, 0xc000_0102),
-    row("SCMP_ARCH_M68K", ScmpArch::M68k, 0x0000_0004),
-    row("SCMP_ARCH_MIPS", ScmpArch::Mips, 0x0000_0008),
-    row("SCMP_ARCH_MIPS64", ScmpArch::Mips64, 0x8000_0008),
-    row("SCMP_ARCH_MIPS64N32", ScmpArch::Mips64N32, 0xa000_0008),
-    row("SCMP_ARCH_MIPSEL", ScmpArch::Mipsel, 0x4000_0008),
-    row("SCMP_ARCH_MIPSEL64", ScmpArch::Mipsel64, 0xc000_0008),
-    row("SCMP_ARCH_MIPSEL64N32", ScmpArch::Mipsel64N32, 0xe000_0008),
-    row("SCMP_ARCH_PARISC", ScmpArch::Parisc, 0x0000_000f),
-    row("SCMP_ARCH_PARISC64", ScmpArch::Parisc64, 0x8000_000f),
-    row("SCMP_ARCH_PPC", ScmpArch::Ppc, 0x0000_0014),
-    row("SCMP_ARCH_PPC64", ScmpArch::Ppc64, 0x8000_0015),
-    row("SCMP_ARCH_PPC64LE", ScmpArch::Ppc64Le, 0xc000_0015),
-    row("SCMP_ARCH_RISCV64", ScmpArch::Riscv64, 0xc000_00f3),
-    row("SCMP_ARCH_S390", ScmpArch::S390, 0x0000_0016),
-    row("SCMP_ARCH_S390X", ScmpArch::S390X, 0x8000_0016),
-    row("SCMP_ARCH_SH", ScmpArch::Sh, 0x4000_002a),
-    row("SCMP_ARCH_SHEB", ScmpArch::Sheb, 0x0000_002a),
-    row("SCMP_ARCH_X32", ScmpArch::X32, 0xc000_003e),
-    row("SCMP_ARCH_X86", ScmpArch::X86, 0x4000_0003),
-    row("SCMP_ARCH_X86_64", ScmpArch::X8664, 0xc000_003e),
+pub(super) const ARCHITECTURES: &[Architecture] = &[
+    row("SCMP_ARCH_AARCH64", "aarch64", 0xc000_00b7),
+    row("SCMP_ARCH_ARM", "arm", 0x4000_0028),
+    row("SCMP_ARCH_LOONGARCH64", "loongarch64", 0xc000_0102),
+    row("SCMP_ARCH_M68K", "m68k", 0x0000_0004),
+    row("SCMP_ARCH_MIPS", "mips", 0x0000_0008),
+    row("SCMP_ARCH_MIPS64", "mips64", 0x8000_0008),
+    row("SCMP_ARCH_MIPS64N32", "mips64n32", 0xa000_0008),
+    row("SCMP_ARCH_MIPSEL", "mips", 0x4000_0008),
+    row("SCMP_ARCH_MIPSEL64", "mips64", 0xc000_0008),
+    row("SCMP_ARCH_MIPSEL64N32", "mips64n32", 0xe000_0008),
+    row("SCMP_ARCH_PARISC", "parisc", 0x0000_000f),
+    row("SCMP_ARCH_PARISC64", "parisc64", 0x8000_000f),
+    row("SCMP_ARCH_PPC", "ppc", 0x0000_0014),
+    row("SCMP_ARCH_PPC64", "ppc64", 0x8000_0015),
+    row("SCMP_ARCH_PPC64LE", "ppc64", 0xc000_0015),
+    row("SCMP_ARCH_RISCV64", "riscv64", 0xc000_00f3),
+    row("SCMP_ARCH_S390", "s390", 0x0000_0016),
+    row("SCMP_ARCH_S390X", "s390x", 0x8000_0016),
+    row("SCMP_ARCH_SH", "sh", 0x4000_002a),
+    row("SCMP_ARCH_SHEB", "sh", 0x0000_002a),
+    row("SCMP_ARCH_X32", "x32", 0xc000_003e),
+    row("SCMP_ARCH_X86", "x86", 0x4000_0003),
+    row("SCMP_ARCH_X86_64", "x86_64", 0xc000_003e),
 ];
 
 /// A system call on one architecture.
@@ -57,28 +61,29 @@ pub(super) struct Syscall {
 }
 
 impl Architecture {
-    /// Those that libseccomp has a table for.
+    /// Those that the table has numbers of.
     pub(super) fn known() -> impl Iterator<Item = &'static Architecture> {
-        ARCHITECTURES.iter().filter(|architecture| architecture.is_known())
+        ARCHITECTURES.iter().filter(|architecture| architecture.column.is_some())
     }
 
-    fn is_known(&self) -> bool {
-        // Every architecture has read(2).
-        self.lookup("read").is_some()
-    }
-
-    /// The one with this name, if libseccomp has a table for it.
+    /// The one with this name, if the table has its numbers.
     pub(super) fn named(name: &str) -> Option<&'static Architecture> {
-        ARCHITECTURES.iter().find(|architecture| architecture.name == name).filter(|one| one.is_known())
+        Architecture::known().find(|architecture| architecture.name == name)
     }
 
     /// The one of this program.
     pub(super) fn native() -> Option<&'static Architecture> {
-        ARCHITECTURES.iter().find(|architecture| architecture.token == ScmpArch::native())
+        let calls = match std::env::consts::ARCH {
+            "powerpc" => "ppc",
+            "powerpc64" => "ppc64",
+            same => same,
+        };
+        let wrong_order = if cfg!(target_endian = "little") { 0 } else { LITTLE_ENDIAN };
+        Architecture::known().find(|one| one.calls == calls && one.audit & LITTLE_ENDIAN != wrong_order)
     }
 
     pub(super) fn is_x32(&self) -> bool {
-        self.token == ScmpArch::X32
+        self.calls == "x32"
     }
 
     /// Arguments have 64 bits, or 32.
@@ -90,27 +95,27 @@ impl Architecture {
     /// Where struct seccomp_data has the lower half of an argument, and the upper one.
     pub(super) fn halves(&self, argument: u8) -> (u32, u32) {
         let at = 16 + 8 * u32::from(argument);
-        if self.audit & 0x4000_0000 == 0 { (at + 4, at) } else { (at, at + 4) }
+        if self.audit & LITTLE_ENDIAN == 0 { (at + 4, at) } else { (at, at + 4) }
     }
 
     /// Number 0 stands for all calls that the kernel does not know; it was setup(2).
     pub(super) fn hides_unknown_calls(&self) -> bool {
-        matches!(self.token, ScmpArch::S390 | ScmpArch::S390X)
+        matches!(self.calls, "s390" | "s390x")
     }
 
     /// The first number that is not in the table of system calls proper.
     pub(super) fn end(&self) -> u32 {
-        match self.token {
+        match self.calls {
             // Private calls of ARM, such as cacheflush. See arch/arm/include/uapi/asm/unistd.h.
-            ScmpArch::Arm => 0x000f_0000,
-            ScmpArch::X8664 => X32_BIT,
+            "arm" => 0x000f_0000,
+            "x86_64" => X32_BIT,
             _ => u32::MAX,
         }
     }
 
-    /// libseccomp's number: negative for a call that does not exist here, or not by itself.
-    fn lookup(&self, name: &str) -> Option<i32> {
-        ScmpSyscall::from_name_by_arch(name, self.token).ok().map(i32::from)
+    /// libseccomp's number: negative for a call that does not exist here by itself.
+    pub(super) fn lookup(&self, name: &str) -> Option<i32> {
+        table::number(name, self.column?)
     }
 
     /// All ways to make a call: none, one, or two where it has a number beside socketcall(2) or ipc(2).
@@ -131,17 +136,17 @@ impl Architecture {
 
     /// The number of its own of a call that libseccomp takes for a part of socketcall(2) or ipc(2).
     fn direct(&self, pseudo: i32) -> Option<u32> {
-        let (first, numbers): (u32, &[u16]) = match (self.token, pseudo) {
-            (ScmpArch::Mips | ScmpArch::Mipsel, -120..=-101) => (101, &SOCKET_MIPS),
-            (ScmpArch::Ppc | ScmpArch::Ppc64 | ScmpArch::Ppc64Le, -120..=-101) => (101, &SOCKET_PPC),
-            (ScmpArch::S390 | ScmpArch::S390X, -120..=-101) => (101, &SOCKET_S390),
+        let (first, numbers): (u32, &[u16]) = match (self.calls, pseudo) {
+            ("mips", -120..=-101) => (101, &SOCKET_MIPS),
+            ("ppc" | "ppc64", -120..=-101) => (101, &SOCKET_PPC),
+            ("s390" | "s390x", -120..=-101) => (101, &SOCKET_S390),
             (_, -120..=-101) => (101, &SOCKET_X86),
             // Only where arguments are wide is this call not one of 32-bit times, which has no number.
             (_, -204) if !self.is_wide() => return None,
             (_, -224..=-201) => (201, &IPC),
             _ => return None,
         };
-        let base = if matches!(self.token, ScmpArch::Mips | ScmpArch::Mipsel) { 4000 } else { 0 };
+        let base = if self.calls == "mips" { 4000 } else { 0 };
         let at = usize::try_from(pseudo.unsigned_abs() - first).ok()?;
         numbers.get(at).filter(|number| **number != 0).map(|number| base + u32::from(*number))
     }
@@ -164,10 +169,10 @@ const SOCKET_MIPS: [u16; 20] =
 const IPC: [u16; 24] =
     [0, 393, 394, 392, 0, 0, 0, 0, 0, 0, 400, 401, 399, 402, 0, 0, 0, 0, 0, 0, 397, 398, 395, 396];
 
-/// The version of the library.
+/// The version of libseccomp whose numbers and answers these filters have.
 #[must_use]
-pub fn library_version() -> String {
-    ScmpVersion::current().map_or_else(|_| "unknown".to_owned(), |version| version.to_string())
+pub fn library_version() -> &'static str {
+    table::VERSION
 }
 
 /// Names of the architectures that filters can be made for, among those that the specification names.

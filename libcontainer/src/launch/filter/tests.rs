@@ -1,6 +1,7 @@
 //! Filters are run here, by a machine of our own, and compared with libseccomp's.
 
 mod machine;
+mod numbers;
 mod oracle;
 mod profiles;
 mod program;
