@@ -38,9 +38,13 @@ syscalls:
 plan DIR=".": binaries
     {{ target }}/debug/ketch plan --bundle {{ DIR }}
 
+# Build the binary to install, and say where it is
+release:
+    @scripts/release
+
 # Time ketch beside the peers in $PEERS or PATH, and a floor (root); try --help
 bench *ARGS:
-    cargo build --quiet --locked --release -p ketch -p integration-tests --bins && {{ target }}/release/bench {{ ARGS }}
+    cargo build --quiet --locked --release -p integration-tests --bins && KETCH=${KETCH:-$(scripts/release)} {{ target }}/release/bench {{ ARGS }}
 
 # Conformance of ketch and of the peers in $PEERS or PATH (root)
 compare: binaries

@@ -85,9 +85,9 @@ pub(crate) enum Rootless {
     False,
 }
 
-/// What to do.
+/// What to do. The flags of a command are made up only if it is the one, which is most of what parsing costs.
 #[derive(Debug, Subcommand)]
-#[command(args_override_self = true)]
+#[command(args_override_self = true, defer = true)]
 pub(crate) enum Command {
     /// Create a container from a bundle; its program waits for start
     Create(Create),

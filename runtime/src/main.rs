@@ -25,6 +25,11 @@ use cli::Cli;
 use log::Log;
 use outcome::Failure;
 
+/// musl's own asks the kernel for every few allocations, which is most of what it costs to read a config.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Commands that put a process of this program into a container.
 const ENTERING: [&str; 3] = ["create", "exec", "run"];
 
