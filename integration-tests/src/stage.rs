@@ -9,8 +9,9 @@ use tempfile::TempDir;
 
 use crate::{Namespaces, ketch};
 
-/// A script for a [`Stage`] that has cgroup version 2 alone.
-pub const UNIFIED: &str = "mount -t cgroup2 none /sys/fs/cgroup";
+/// A script for a [`Stage`] that has cgroup version 2 alone. A file system of its own is below it, since nothing is
+/// mounted by mount(2) where it is already.
+pub const UNIFIED: &str = "mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup";
 
 /// A script for a [`Stage`] that has the version 1 hierarchies of this host alone; nothing if it has none.
 pub const LEGACY: &str = "

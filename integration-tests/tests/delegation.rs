@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use spec_conformance::{Bundle, BundleBuilder, Report};
 
 const USER: u32 = 1000;
-const VERSION_2: &str = "mount -t cgroup2 none /sys/fs/cgroup";
+const VERSION_2: &str = "mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup";
 
 /// With a user namespace and the container's cgroup on `/sys/fs/cgroup`.
 fn shown(first: u32, count: u32, options: &[&str]) -> BundleBuilder {

@@ -13,7 +13,7 @@ use spec_conformance::{Bundle, BundleBuilder, Exit, Runtime};
 
 /// The runtime sees version 2 alone, in a mount namespace of its own.
 const VERSION_2: &str = "exec unshare --mount --propagation private sh -ec \
-                         'mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"";
+                         'mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"";
 /// What `delete` needs if nobody keeps it waiting is a few milliseconds, or seconds in an emulated machine; it gives
 /// up after ten.
 const PROMPT: Duration = Duration::from_secs(9);

@@ -164,8 +164,8 @@ fn b29_whatever_fails_takes_all_of_its_cgroups_away_again() {
 }
 
 /// Version 2, and in it the hierarchy that an old systemd wants, as an administrator mounts it.
-const NAMED: &str = "mount -t cgroup2 none /sys/fs/cgroup; mkdir -p /sys/fs/cgroup/systemd
-    mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd";
+const NAMED: &str = "mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup
+    mkdir -p /sys/fs/cgroup/systemd; mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd";
 
 /// Removes the directory that this needs, which is a cgroup.
 struct Directory(PathBuf);

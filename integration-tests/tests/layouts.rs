@@ -10,7 +10,7 @@ use spec_conformance::{Bundle, Exit, Runtime};
 
 /// The runtime sees version 2 alone, in a mount namespace of its own.
 const VERSION_2: &str = "unshare --mount --propagation private sh -ec \
-                         'mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"";
+                         'mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"";
 /// The runtime sees version 1 alone.
 const VERSION_1: &str = "unshare --mount --propagation private sh -ec \
                          '[ ! -d /sys/fs/cgroup/unified ] || umount /sys/fs/cgroup/unified; exec \"$@\"' sh \"$@\"";
@@ -84,7 +84,7 @@ fn g02_in_a_cgroup_namespace_paths_count_from_what_can_be_seen() {
     let script = "top=/sys/fs/cgroup; [ -d $top/unified ] && top=$top/unified
         mkdir -p $top/nested-runtime/leaf; echo $$ > $top/nested-runtime/leaf/cgroup.procs
         exec unshare --mount --cgroup --propagation private sh -ec \
-        'mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"";
+        'mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"";
     let wrapped = Wrapped::new(script);
     let id = wrapped.runtime().fresh_id();
     let lines = cgroups(wrapped.runtime(), None, &id);

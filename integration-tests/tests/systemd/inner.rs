@@ -1,6 +1,8 @@
 //! Cgroups below a unit's, and programs that systemd puts there for a user who may not.
 
-use integration_tests::{nothing_left, text_of};
+use integration_tests::{has_ended, nothing_left, text_of};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use spec_conformance::{Container, Runtime};
 
@@ -15,7 +17,12 @@ fn place_of_exec(runtime: &Runtime, id: &str) -> String {
     let pid_file = directory.path().join("pid");
     let exec = ["exec", "--detach", "--pid-file", text_of(&pid_file), id, "/bin/probe", "wait"];
     runtime.call(exec).unwrap().success().unwrap();
-    cgroup_of(std::fs::read_to_string(&pid_file).unwrap().parse().unwrap())
+    let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().parse().unwrap();
+    let place = cgroup_of(pid);
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    // The first process of its namespace stays until it is reaped.
+    has_ended(pid);
+    place
 }
 
 /// Freezes and thaws, and reads what is used.

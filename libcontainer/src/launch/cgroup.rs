@@ -63,14 +63,14 @@ impl<'a> Group<'a> {
                 continue;
             }
             let step = Step::CgroupCreate(u16::try_from(i).unwrap_or(u16::MAX));
-            let directory = PathBuf::from(self.plan.directory(i));
-            // systemd has made the unit's by now, and put the container's process there.
-            let adopts = self.plan.unit.is_some() && self.plan.directory(i) == self.plan.top(i);
-            match self.fault.attempt(step, || make_directory(hierarchy, &directory, adopts)) {
+            let (directory, home) = (PathBuf::from(self.plan.directory(i)), PathBuf::from(self.plan.home(i)));
+            // systemd has made it by now, and put the container's process there.
+            let units = self.plan.unit.as_ref().map(|_| PathBuf::from(self.plan.top(i)));
+            let units = units.as_deref();
+            match self.fault.attempt(step, || make_directory(hierarchy, &directory, units)) {
                 Ok(made) => {
                     self.made[i] = Some(made);
-                    let home = PathBuf::from(self.plan.home(i));
-                    self.fault.attempt(step, || make_home(hierarchy, &directory, &home))?;
+                    self.fault.attempt(step, || make_home(hierarchy, &directory, &home, units))?;
                 }
                 // Without rights on the host one may do without a cgroup, if nothing is asked of it.
                 Err(failure) if self.plan.optional && is_refusal(failure.stop) => {}
@@ -280,14 +280,14 @@ fn between<'a>(top: &Path, home: &'a Path) -> Vec<&'a Path> {
 }
 
 /// Makes what is between the container's version 2 directory and that of its processes, which takes controllers too.
-fn make_home(hierarchy: &Hierarchy, directory: &Path, home: &Path) -> Result<(), Stop> {
+fn make_home(hierarchy: &Hierarchy, directory: &Path, home: &Path, units: Option<&Path>) -> Result<(), Stop> {
     let mut levels = between(directory, home);
     if levels.is_empty() {
         return Ok(());
     }
     levels.push(home);
     for (above, level) in levels.iter().zip(levels.iter().skip(1)) {
-        enable_controllers(above, &hierarchy.enable);
+        hand_down(hierarchy, above, units);
         match fs::create_dir(level) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => check_unused(level)?,
             other => other.map_err(|e| stop(Call::Mkdir, &e))?,
@@ -320,19 +320,18 @@ impl Drop for New<'_> {
 }
 
 /// Makes a cgroup directory and the parents that are missing, and lets them hand on their controllers.
-fn make_directory(hierarchy: &Hierarchy, path: &Path, adopts: bool) -> Result<CgroupDirectory, Stop> {
+/// That of a unit, which is in `units`, is there already.
+fn make_directory(hierarchy: &Hierarchy, path: &Path, units: Option<&Path>) -> Result<CgroupDirectory, Stop> {
     let mount = Path::new(&hierarchy.mount);
     let mut chain: Vec<&Path> = path.ancestors().take_while(|p| *p != mount).collect();
     chain.reverse();
     let mut new = New(Vec::new());
     let mut above = mount;
     for level in chain {
-        if hierarchy.version == CgroupVersion::V2 {
-            enable_controllers(above, &hierarchy.enable);
-        }
+        hand_down(hierarchy, above, units);
         match fs::create_dir(level) {
             Ok(()) => new.0.push(level),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && level == path && adopts => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && units == Some(level) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && level == path => check_unused(level)?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(stop(Call::Mkdir, &e)),
@@ -353,6 +352,15 @@ fn planned(hierarchy: &Hierarchy, path: PathBuf) -> CgroupDirectory {
     let freezer =
         hierarchy.version == CgroupVersion::V2 || hierarchy.controllers.iter().any(|c| c == "freezer");
     CgroupDirectory { version: hierarchy.version, path, parents: 0, freezer }
+}
+
+/// Turns on in `above` what children are to have, but not yet from a unit's cgroup on: with a process in there the
+/// kernel would take what threads can share, and thereby keep all processes out of what is below (cgroups(7), Threaded
+/// mode).
+fn hand_down(hierarchy: &Hierarchy, above: &Path, units: Option<&Path>) {
+    if hierarchy.version == CgroupVersion::V2 && !units.is_some_and(|top| above.starts_with(top)) {
+        enable_controllers(above, &hierarchy.enable);
+    }
 }
 
 /// Turns on what children are to have. Where that is not allowed, the limit that needs it fails by name.

@@ -35,34 +35,13 @@ pub(super) struct Conversation<'a, 's> {
 impl<'a> Conversation<'a, '_> {
     /// Talks to the container's process until it is ready to start.
     pub(super) fn hold(&mut self, launched: &mut Launched<'a>) -> Result<(), Broken> {
-        let (plan, fault) = (self.plan, self.settings.fault);
-        if let Some(unit) = &plan.cgroup.unit {
-            self.make_unit(unit, launched)?;
-        }
-        launched.group.make(CgroupVersion::V1)?;
-        launched.group.limit()?;
-        if !plan.entry.refork {
-            launched.group.limit_tasks()?;
-        }
-        launched.resctrl.join(launched.pid())?;
-        launched.group.hand_over()?;
-        tracing::debug!(
-            path = plan.cgroup.path,
-            limits = plan.cgroup.writes.len(),
-            "cgroup is made and limited"
-        );
-        if plan.entry.clone.contains(Namespace::User) {
-            self.map_ids(launched)?;
-        }
-        if self.waits {
-            launched
-                .channel
-                .send(Message::Go(Milestone::Cgroup))
-                .or_else(|_| self.hear_last_words(launched))?;
-        }
-        if !plan.cgroup.devices.is_empty() {
-            fault.attempt(Step::DeviceProgram, || attach_program(plan, &launched.group))?;
-        }
+        let plan = self.plan;
+        self.make_cgroups(launched).or_else(|broken| {
+            // A process that has ended cannot be put anywhere, its unit goes with it, and it may have said why. One
+            // that ends when it has made a second one has said nothing of the kind.
+            let ended = !plan.entry.refork && host::look_at(launched.pid()).is_none_or(|seen| seen.is_zombie);
+            if ended { self.hear_last_words(launched).and(Err(broken)) } else { Err(broken) }
+        })?;
         let mut reached = None;
         while reached != Some(Milestone::Created) || self.reforked != plan.entry.refork {
             match launched.channel.receive_words().at(Step::Channel)? {
@@ -99,15 +78,44 @@ impl<'a> Conversation<'a, '_> {
         Ok(())
     }
 
+    /// Makes what cgroups are left to make, limits them, and lets the process go on into them.
+    fn make_cgroups(&mut self, launched: &mut Launched<'a>) -> Result<(), Broken> {
+        let (plan, fault) = (self.plan, self.settings.fault);
+        if let Some(unit) = &plan.cgroup.unit {
+            self.make_unit(unit, launched)?;
+        }
+        launched.group.make(CgroupVersion::V1)?;
+        launched.group.limit()?;
+        if !plan.entry.refork {
+            launched.group.limit_tasks()?;
+        }
+        launched.resctrl.join(launched.pid())?;
+        launched.group.hand_over()?;
+        tracing::debug!(
+            path = plan.cgroup.path,
+            limits = plan.cgroup.writes.len(),
+            "cgroup is made and limited"
+        );
+        if plan.entry.clone.contains(Namespace::User) {
+            self.map_ids(launched)?;
+        }
+        if self.waits {
+            launched
+                .channel
+                .send(Message::Go(Milestone::Cgroup))
+                .or_else(|_| self.hear_last_words(launched))?;
+        }
+        if !plan.cgroup.devices.is_empty() {
+            fault.attempt(Step::DeviceProgram, || attach_program(plan, &launched.group))?;
+        }
+        Ok(())
+    }
+
     /// Has systemd make the cgroup with the process in it, and adds what systemd has no word for.
     fn make_unit(&self, unit: &'a Unit, launched: &mut Launched<'a>) -> Result<(), Broken> {
         let (cgroup, pid) = (&self.plan.cgroup, launched.pid());
         self.settings.fault.attempt(Step::Unit, || Ok(()))?;
-        launched.unit = systemd::start(unit, cgroup, pid).or_else(|broken| {
-            // A process that has ended cannot be put anywhere, and may have said why it has.
-            let ended = host::look_at(pid).is_none_or(|seen| seen.is_zombie);
-            if ended { self.hear_last_words(launched).and(Err(broken)) } else { Err(broken) }
-        })?;
+        launched.unit = systemd::start(unit, cgroup, pid)?;
         launched.group.make(CgroupVersion::V2)?;
         launched.group.settle(pid).at(Step::Unit)?;
         tracing::debug!(unit = unit.name.name, "systemd has made the unit");
