@@ -35,13 +35,19 @@ pub(super) struct Conversation<'a, 's> {
 impl<'a> Conversation<'a, '_> {
     /// Talks to the container's process until it is ready to start.
     pub(super) fn hold(&mut self, launched: &mut Launched<'a>) -> Result<(), Broken> {
-        let plan = self.plan;
-        self.make_cgroups(launched).or_else(|broken| {
-            // A process that has ended cannot be put anywhere, its unit goes with it, and it may have said why. One
-            // that ends when it has made a second one has said nothing of the kind.
-            let ended = !plan.entry.refork && host::look_at(launched.pid()).is_none_or(|seen| seen.is_zombie);
-            if ended { self.hear_last_words(launched).and(Err(broken)) } else { Err(broken) }
-        })?;
+        let (plan, fault) = (self.plan, self.settings.fault);
+        self.make_cgroups(launched).map_err(|broken| self.first_cause(launched, broken))?;
+        if self.waits {
+            launched
+                .channel
+                .send(Message::Go(Milestone::Cgroup))
+                .or_else(|_| self.hear_last_words(launched))?;
+        }
+        if !plan.cgroup.devices.is_empty() {
+            fault
+                .attempt(Step::DeviceProgram, || attach_program(plan, &launched.group))
+                .map_err(|failure| self.first_cause(launched, failure.into()))?;
+        }
         let mut reached = None;
         while reached != Some(Milestone::Created) || self.reforked != plan.entry.refork {
             match launched.channel.receive_words().at(Step::Channel)? {
@@ -78,9 +84,9 @@ impl<'a> Conversation<'a, '_> {
         Ok(())
     }
 
-    /// Makes what cgroups are left to make, limits them, and lets the process go on into them.
+    /// Makes what cgroups are left to make, and limits them.
     fn make_cgroups(&mut self, launched: &mut Launched<'a>) -> Result<(), Broken> {
-        let (plan, fault) = (self.plan, self.settings.fault);
+        let plan = self.plan;
         if let Some(unit) = &plan.cgroup.unit {
             self.make_unit(unit, launched)?;
         }
@@ -99,16 +105,18 @@ impl<'a> Conversation<'a, '_> {
         if plan.entry.clone.contains(Namespace::User) {
             self.map_ids(launched)?;
         }
-        if self.waits {
-            launched
-                .channel
-                .send(Message::Go(Milestone::Cgroup))
-                .or_else(|_| self.hear_last_words(launched))?;
-        }
-        if !plan.cgroup.devices.is_empty() {
-            fault.attempt(Step::DeviceProgram, || attach_program(plan, &launched.group))?;
-        }
         Ok(())
+    }
+
+    /// Why something could not be done with the process's cgroups: one that has ended cannot be put anywhere, its unit
+    /// goes with it, and it may have said why. One that ends when it has made a second one has said nothing of the kind.
+    fn first_cause(&self, launched: &Launched<'_>, broken: Broken) -> Broken {
+        let ended = host::look_at(launched.pid()).is_none_or(|seen| seen.is_zombie);
+        if ended && !self.plan.entry.refork {
+            self.hear_last_words(launched).err().unwrap_or(broken)
+        } else {
+            broken
+        }
     }
 
     /// Has systemd make the cgroup with the process in it, and adds what systemd has no word for.
