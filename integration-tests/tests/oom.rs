@@ -101,10 +101,11 @@ fn r09_exec_says_of_what_its_program_died_and_keeps_its_status() {
 #[test]
 fn r09_start_and_exec_say_of_what_a_created_container_died() {
     let runtime = runtime();
-    // The kernel is to choose init, before the program of exec that takes the memory.
-    let bundle = limited(patient().set("/process/oomScoreAdj", json!(1000)), LIMIT);
+    // The kernel is to choose init, and not the program of exec, which takes memory that it does not have mapped.
+    let bundle = limited(patient().with_busybox().set("/process/oomScoreAdj", json!(1000)), LIMIT);
     let mut container = runtime.create(&bundle).unwrap();
-    let greedy = json!({"cwd": "/", "args": ["/bin/probe", "alloc", "100"], "user": {"uid": 0, "gid": 0}});
+    let fill = ["/bin/dd", "if=/dev/zero", "of=/dev/full-of-zeros", "bs=64k", "count=1600"];
+    let greedy = json!({"cwd": "/", "args": fill, "user": {"uid": 0, "gid": 0}});
     let process = bundle.path().join("process.json");
     fs::write(&process, greedy.to_string()).unwrap();
     let process = process.to_str().unwrap();
