@@ -49,10 +49,17 @@ impl Bundle {
     /// # Errors
     /// The file cannot be read, or is no JSON object.
     pub fn load(directory: &Path) -> Result<Bundle, Unreadable> {
-        let absolute = std::path::absolute(directory);
-        let path = absolute.map_err(|source| Unreadable::File { path: directory.to_owned(), source })?;
-        let config = path.join(CONFIG);
-        let text = fs::read(&config).map_err(|source| Unreadable::File { path: config, source })?;
+        Bundle::load_with(directory, &directory.join(CONFIG))
+    }
+
+    /// Reads the bundle in `directory`, with another file for its config.json.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no JSON object.
+    pub fn load_with(directory: &Path, config: &Path) -> Result<Bundle, Unreadable> {
+        let unreadable = |path: &Path, source| Unreadable::File { path: path.to_owned(), source };
+        let path = std::path::absolute(directory).map_err(|source| unreadable(directory, source))?;
+        let text = fs::read(config).map_err(|source| unreadable(config, source))?;
         let Document { spec, warnings, mistakes } = document::read(&text)?;
         Ok(Bundle { path, spec, text, warnings, mistakes })
     }

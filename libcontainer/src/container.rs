@@ -179,8 +179,9 @@ impl Container {
     /// # Errors
     /// The container has no such process any more, or the signal is none.
     pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
-        let failed =
-            |stop: Stop| Error::new(ErrorKind::System, format!("unable to signal init: {}", stop.reason()));
+        let failed = |stop: Stop| {
+            Error::new(ErrorKind::System, format!("unable to signal init: {}", stop.reason())).because(stop)
+        };
         if all {
             self.signal_all(signal)?.map_err(failed)?;
         } else {
@@ -213,6 +214,7 @@ impl Container {
         let pids = match self.record.cgroups.last() {
             Some(directory) => cgroup::processes(&directory.path).map_err(|stop| {
                 Error::new(ErrorKind::System, format!("cgroup {}: {stop}", directory.path.display()))
+                    .because(stop)
             })?,
             None => self.living().ok_or_else(|| self.without_cgroup("its processes cannot be listed"))?,
         };

@@ -17,6 +17,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 pub use record::{CgroupDirectory, Identity, Record, ResctrlGroup, VERSION};
 
+use crate::sys::pattern::Pattern;
+
 const RECORD: &str = "record.json";
 const RECORD_NEW: &str = "record.new";
 const CONFIG: &str = "config.json";
@@ -37,6 +39,14 @@ pub enum Refused {
     /// There is none.
     #[error("container {0} does not exist")]
     Missing(String),
+    /// What is to match ids is no regular expression.
+    #[error("pattern {pattern:?}: {why}; write an extended regular expression, see regex(7)")]
+    Pattern {
+        /// What was given.
+        pattern: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A file of the store cannot be used.
     #[error("{verb} {path}: {source}")]
     File {
@@ -114,6 +124,19 @@ impl Store {
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut ids: Vec<String> = names.filter(|id| check_id(id).is_ok()).collect();
         ids.sort();
+        Ok(ids)
+    }
+
+    /// The ids of all containers in which `pattern` is found, sorted. It is an extended regular expression as
+    /// regex(7) has it.
+    ///
+    /// # Errors
+    /// It is none, or the directory cannot be read.
+    pub fn matching(&self, pattern: &str) -> Result<Vec<String>, Refused> {
+        let compiled =
+            Pattern::compile(pattern).map_err(|why| Refused::Pattern { pattern: pattern.to_owned(), why })?;
+        let mut ids = self.ids()?;
+        ids.retain(|id| compiled.is_in(id));
         Ok(ids)
     }
 

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::update::Update;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::checkpoint::Flags;
 use crate::duration::interval;
+use crate::log::Destination;
+use crate::update::Update;
 
 /// An OCI container runtime for Linux.
 #[derive(Debug, Parser)]
@@ -29,15 +31,18 @@ pub(crate) struct Global {
     /// Directory in which containers are remembered [default: /run/ketch, or $XDG_RUNTIME_DIR/ketch without root]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
-    /// File to append log messages to
-    #[arg(long, value_name = "FILE")]
-    pub(crate) log: Option<PathBuf>,
+    /// Where log messages go: a file to append to, also as file:PATH, or journald:NAME, or syslog:NAME
+    #[arg(long, value_name = "DESTINATION")]
+    pub(crate) log: Option<Destination>,
     /// Form of log messages
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// Say what is done, step by step
+    /// Log what is done, step by step; the same as --log-level debug
     #[arg(long)]
     pub(crate) debug: bool,
+    /// Least important messages to log [default: error; warning for a text log and a terminal]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log_level: Option<LogLevel>,
     /// Let systemd make the cgroup; cgroupsPath is slice:prefix:name then
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
@@ -51,7 +56,7 @@ pub(crate) struct Global {
     #[arg(long, value_name = "WHEN", default_value = "auto", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) rootless: Rootless,
     /// Print the version
-    #[arg(long, short = 'v', action = ArgAction::SetTrue)]
+    #[arg(long, short = 'v', short_alias = 'V', action = ArgAction::SetTrue)]
     pub(crate) version: bool,
     /// A plain directory to take for resctrl (tests)
     #[cfg(debug_assertions)]
@@ -75,6 +80,16 @@ pub(crate) enum CgroupManager {
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+/// How important a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    Debug,
+    Info,
+    #[value(alias = "warn")]
+    Warning,
+    Error,
 }
 
 /// Whether to work as a runtime without root's rights does.
@@ -115,6 +130,12 @@ pub(crate) enum Command {
     Resume(Id),
     /// Change limits of a container; what is not named stays as it is
     Update(Box<Update>),
+    /// Not supported: write the processes of a container to files
+    #[command(disable_help_flag = true)]
+    Checkpoint(Box<Flags<false>>),
+    /// Not supported: make a container of such files
+    #[command(disable_help_flag = true)]
+    Restore(Box<Flags<true>>),
     /// Write a config.json to start from
     Spec(SpecArgs),
     /// Print what this runtime supports as JSON
@@ -136,6 +157,9 @@ pub(crate) struct Create {
     /// The bundle's directory [default: the working directory]
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     pub(crate) bundle: PathBuf,
+    /// File to read instead of the bundle's config.json; counts from the working directory
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Unix socket that gets the master of the program's terminal
     #[arg(long, value_name = "SOCKET")]
     pub(crate) console_socket: Option<PathBuf>,
@@ -151,6 +175,9 @@ pub(crate) struct Create {
     /// Pass N more file descriptors, from 3 on, to the program
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) preserve_fds: u32,
+    /// Let what a container leaves behind go to this process's parent; create does so anyway
+    #[arg(long)]
+    pub(crate) no_subreaper: bool,
     /// Fail at this step, given by its number (tests)
     #[cfg(debug_assertions)]
     #[arg(long, value_name = "STEP", hide = true)]
@@ -170,9 +197,6 @@ pub(crate) struct Run {
     /// Do not remove the container when its program has ended
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Let what a container leaves behind go to this process's parent
-    #[arg(long)]
-    pub(crate) no_subreaper: bool,
 }
 
 /// Which signal goes where.
@@ -181,6 +205,9 @@ pub(crate) struct Kill {
     /// Send it to all processes of the container
     #[arg(long, short)]
     pub(crate) all: bool,
+    /// Send it to every container whose id matches: ID is an extended regular expression, see regex(7)
+    #[arg(long, short)]
+    pub(crate) regex: bool,
     /// The container's id
     pub(crate) id: String,
     /// Name or number: KILL, SIGKILL, 9, RTMIN+3
@@ -194,6 +221,9 @@ pub(crate) struct Delete {
     /// Kill it if it runs; it is no error if there is none
     #[arg(long, short)]
     pub(crate) force: bool,
+    /// Remove every container whose id matches: ID is an extended regular expression, see regex(7)
+    #[arg(long, short)]
+    pub(crate) regex: bool,
     /// The container's id
     pub(crate) id: String,
 }
@@ -248,6 +278,9 @@ pub(crate) struct SpecArgs {
     /// Directory to write it into
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     pub(crate) bundle: PathBuf,
+    /// File to write, instead of config.json; counts from the bundle's directory
+    #[arg(long, short, value_name = "FILE", default_value = "config.json")]
+    pub(crate) file: PathBuf,
     /// For a user without root's rights
     #[arg(long)]
     pub(crate) rootless: bool,
@@ -283,7 +316,7 @@ pub(crate) struct Exec {
     #[arg(long, short, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
     /// Give the program a terminal
-    #[arg(long, short)]
+    #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true, value_parser = clap::builder::BoolishValueParser::new(), default_value_t = false, default_missing_value = "true", hide_default_value = true)]
     pub(crate) tty: bool,
     /// Run as this user, and group
     #[arg(long, short, value_name = "UID[:GID]")]

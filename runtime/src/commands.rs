@@ -12,7 +12,7 @@ use libcontainer::state::Store;
 
 use crate::cli::{CgroupManager, Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
 use crate::outcome::{Failure, connect, print, print_json, write_pid_file};
-use crate::{events, exec, features, foreground, listing, signals, spec, update};
+use crate::{checkpoint, events, exec, features, foreground, listing, signals, spec, update};
 
 /// Carries out a command; gives the exit status.
 pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
@@ -33,6 +33,8 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
             Container::open(&store, &args.id)?.resume().map(|()| 0).map_err(Failure::from)
         }
         Command::Update(args) => update::update(&store, &args),
+        Command::Checkpoint(_) => Err(checkpoint::refuse("checkpoint")),
+        Command::Restore(_) => Err(checkpoint::refuse("restore")),
         Command::Spec(args) => spec::write(&args),
         Command::Features => print_json(&features::document()),
         Command::Plan(args) => plan(global, &args),
@@ -104,8 +106,16 @@ fn fault(args: &Create) -> libcontainer::fault::Fault {
     step.map_or_else(Default::default, libcontainer::fault::Fault::at)
 }
 
+fn load(args: &Create) -> Result<Bundle, Error> {
+    let bundle = match &args.config {
+        Some(config) => Bundle::load_with(&args.bundle, config),
+        None => Bundle::load(&args.bundle),
+    };
+    bundle.map_err(Error::from)
+}
+
 fn create(store: &Store, global: &Global, args: &Create) -> Result<i32, Failure> {
-    let bundle = Bundle::load(&args.bundle).map_err(Error::from)?;
+    let bundle = load(args)?;
     let console = args.console_socket.as_deref().map(connect).transpose()?;
     let container = container::create(store, &bundle, &options(global, args, console))?;
     let pid = container.state().pid;
@@ -116,7 +126,7 @@ fn create(store: &Store, global: &Global, args: &Create) -> Result<i32, Failure>
 }
 
 fn run_container(store: &Store, global: &Global, args: &Run) -> Result<i32, Failure> {
-    let bundle = Bundle::load(&args.create.bundle).map_err(Error::from)?;
+    let bundle = load(&args.create)?;
     let terminal = bundle.spec.process().as_ref().is_some_and(|p| p.terminal().unwrap_or(false));
     let console = args.create.console_socket.as_deref().map(connect).transpose()?;
     let options = |console| options(global, &args.create, console);
@@ -129,7 +139,8 @@ fn run_container(store: &Store, global: &Global, args: &Run) -> Result<i32, Fail
             },
         );
     }
-    let mut foreground = foreground::Foreground::enter(terminal && console.is_none(), args.no_subreaper)?;
+    let mut foreground =
+        foreground::Foreground::enter(terminal && console.is_none(), args.create.no_subreaper)?;
     let console = console.map(Ok).or_else(|| foreground.console()).transpose()?;
     let (container, program) = container::run(store, &bundle, &options(console))?;
     let attended = write_pid_file(args.create.pid_file.as_deref(), program.pid())
@@ -157,33 +168,49 @@ fn kill(store: &Store, global: &Global, args: &Kill) -> Result<i32, Failure> {
     let signal = signals::number(&args.signal).ok_or_else(|| {
         Failure::new(format!("unknown signal {:?}: give a name such as TERM, or a number", args.signal))
     })?;
-    let container = Container::open(store, &args.id)?;
+    let ids = ids(store, &args.id, args.regex)?;
+    each(&ids, |id| kill_one(store, global, id, signal, args.all))
+}
+
+/// The containers that are meant: the one of this id, or all whose ids match it.
+fn ids(store: &Store, id: &str, regex: bool) -> Result<Vec<String>, Error> {
+    if regex { store.matching(id).map_err(Error::from) } else { Ok(vec![id.to_owned()]) }
+}
+
+/// Does it to each of them, whatever becomes of the others. The first failure is the command's, the rest is logged.
+fn each(ids: &[String], act: impl Fn(&str) -> Result<(), Error>) -> Result<i32, Failure> {
+    let mut failures = ids.iter().filter_map(|id| act(id).err());
+    let first = failures.next();
+    failures.for_each(|error| tracing::error!("{error}"));
+    first.map_or(Ok(0), |error| Err(error.into()))
+}
+
+fn kill_one(store: &Store, global: &Global, id: &str, signal: i32, all: bool) -> Result<(), Error> {
+    let container = Container::open(store, id)?;
     // Clients signal what a stopped container has left behind; the specification knows no such thing.
-    let all = args.all && !(global.strict && container.status() == Status::Stopped);
-    container.kill(signal, all)?;
-    Ok(0)
+    let all = all && !(global.strict && container.status() == Status::Stopped);
+    container.kill(signal, all)
 }
 
 fn delete(store: &Store, global: &Global, args: &Delete) -> Result<i32, Failure> {
-    let container = match Container::open(store, &args.id) {
-        Err(error) if args.force && error.kind() == ErrorKind::Missing => return Ok(0),
+    let ids = ids(store, &args.id, args.regex)?;
+    each(&ids, |id| delete_one(store, global, id, args.force))
+}
+
+fn delete_one(store: &Store, global: &Global, id: &str, force: bool) -> Result<(), Error> {
+    let container = match Container::open(store, id) {
+        Err(error) if force && error.kind() == ErrorKind::Missing => return Ok(()),
         Err(error) => {
-            let entry = store.open(&args.id).map_err(Error::from)?;
-            if !args.force && !entry.is_abandoned() {
-                return Err(error.into());
+            let entry = store.open(id).map_err(Error::from)?;
+            if !force && !entry.is_abandoned() {
+                return Err(error);
             }
             // The record cannot be read, so nothing is known of the container but its directory.
-            entry.remove().map_err(Error::from)?;
-            return Ok(0);
+            return entry.remove().map_err(Error::from);
         }
         Ok(container) => container,
     };
-    if global.strict && !args.force {
-        container.delete_stopped()?
-    } else {
-        container.delete(args.force)?
-    }
-    Ok(0)
+    if global.strict && !force { container.delete_stopped() } else { container.delete(force) }
 }
 
 fn plan(global: &Global, args: &PlanArgs) -> Result<i32, Failure> {

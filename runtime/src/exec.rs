@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use libcontainer::container::{Container, ExecOptions, Running};
-use libcontainer::error::ErrorKind;
+use libcontainer::error::{Error, ErrorKind};
 use libcontainer::plan::document;
 use libcontainer::state::Store;
 use nix::sys::signal::Signal;
@@ -29,7 +29,7 @@ fn attempt(store: &Store, args: Exec) -> Result<i32, Failure> {
         Some(path) => {
             let text = fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
             let (mut process, warnings) = document::parse_process(&text)
-                .map_err(|invalid| Failure::new(invalid.lines(&path.display().to_string())))?;
+                .map_err(|invalid| Error::invalid(&path.display().to_string(), invalid))?;
             for finding in warnings {
                 tracing::warn!("{finding}");
             }
@@ -77,7 +77,7 @@ fn tell_pid(path: Option<&Path>, program: Running) -> Result<Running, Failure> {
 }
 
 /// A container may have no program of its own.
-fn without_own(error: libcontainer::error::Error) -> Result<Process, libcontainer::error::Error> {
+fn without_own(error: Error) -> Result<Process, Error> {
     if error.kind() != ErrorKind::Invalid {
         return Err(error);
     }

@@ -1,6 +1,7 @@
 //! `ketch`: an OCI container runtime for Linux, on the command line that runc has.
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod cli;
 mod commands;
 mod duration;
@@ -15,11 +16,12 @@ mod signals;
 mod spec;
 mod update;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use cli::Cli;
 use log::Log;
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
     {
         return finish(Err(Failure::new(format!("seal the runtime's binary: {stop}"))), None);
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(checkpoint::spelled_out(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
     let Some(command) = cli.command else { return ExitCode::from(1) };
     let log = match Log::open(&cli.global) {
         Ok(log) => Arc::new(log),
-        Err(error) => return finish(Err(Failure::new(format!("open the log file: {error}"))), None),
+        Err(error) => return finish(Err(Failure::io("open the log", &error)), None),
     };
     if tracing::subscriber::set_global_default(Arc::clone(&log)).is_err() {
         return finish(Err(Failure::new("a second log")), None);
@@ -63,8 +65,19 @@ fn main() -> ExitCode {
 fn refuse(error: &clap::Error) -> ExitCode {
     // The text is for people; if nobody listens, the status still tells.
     let _closed = error.print();
+    if lacks_value(error) {
+        // podman looks for these words to learn which flags there are.
+        let _closed = writeln!(io::stderr(), "flag needs an argument");
+    }
     let helped = !error.use_stderr();
     if helped { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// Whether a flag stands there without the value that it takes.
+fn lacks_value(error: &clap::Error) -> bool {
+    let value = error.get(ContextKind::InvalidValue);
+    error.kind() == ErrorKind::InvalidValue
+        && matches!(value, Some(ContextValue::String(text)) if text.is_empty())
 }
 
 fn finish(result: Result<i32, Failure>, log: Option<&Log>) -> ExitCode {
@@ -72,9 +85,9 @@ fn finish(result: Result<i32, Failure>, log: Option<&Log>) -> ExitCode {
         Ok(status) => status,
         Err(failure) => {
             match log {
-                Some(log) => log.last_error(&failure.message),
+                Some(log) => log.last_error(&failure.error),
                 None => {
-                    let _closed = writeln!(std::io::stderr(), "ketch: {}", failure.message);
+                    let _closed = writeln!(io::stderr(), "ketch: {}", failure.error);
                 }
             }
             failure.status

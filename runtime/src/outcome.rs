@@ -8,24 +8,29 @@ use std::path::Path;
 
 use libcontainer::error::{Error, ErrorKind};
 
-/// Why a command failed: what is said, and the exit status.
+/// Why a command failed, and the exit status.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// What is said.
-    pub(crate) message: String,
+    /// Why.
+    pub(crate) error: Error,
     /// The exit status.
     pub(crate) status: i32,
 }
 
 impl Failure {
-    /// A failure with status 1.
+    /// The caller asks for what cannot be.
     pub(crate) fn new(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), status: 1 }
+        Error::new(ErrorKind::Invalid, message).into()
+    }
+
+    /// The kernel or the file system does not let us.
+    pub(crate) fn io(what: &str, error: &io::Error) -> Failure {
+        Error::io(format!("{what}: {error}"), error).into()
     }
 
     /// What was done to which file, and why that failed.
     pub(crate) fn file(verb: &str, path: &Path, error: &io::Error) -> Failure {
-        Failure::new(format!("{verb} {}: {error}", path.display()))
+        Failure::io(&format!("{verb} {}", path.display()), error)
     }
 }
 
@@ -37,14 +42,14 @@ impl From<Error> for Failure {
             ErrorKind::ProgramUnusable => 126,
             _ => 1,
         };
-        Failure { message: error.to_string(), status }
+        Failure { error, status }
     }
 }
 
 /// Prints `text` on stdout.
 pub(crate) fn print(text: &str) -> Result<i32, Failure> {
     let written = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
-    written.map(|()| 0).map_err(|error| Failure::new(format!("write to stdout: {error}")))
+    written.map(|()| 0).map_err(|error| Failure::io("write to stdout", &error))
 }
 
 /// Prints `value` as JSON on stdout.

@@ -11,7 +11,7 @@ use crate::outcome::Failure;
 
 /// Writes config.json, unless there is one.
 pub(crate) fn write(args: &SpecArgs) -> Result<i32, Failure> {
-    let path = args.bundle.join("config.json");
+    let path = args.bundle.join(&args.file);
     let mut document = document();
     if args.rootless {
         let user = nix::unistd::geteuid().as_raw();

@@ -68,7 +68,8 @@ impl Container {
             // Without the right to use the cgroup, or when it has left it, the first process alone can be reached.
             let sent = process::send_signal(pidfd.as_fd(), libc::SIGKILL);
             if let (Err(stop), Err(_)) = (sent, killed) {
-                return Err(Error::new(ErrorKind::System, format!("kill container {}: {stop}", self.id())));
+                return Err(Error::new(ErrorKind::System, format!("kill container {}: {stop}", self.id()))
+                    .because(stop));
             }
         }
         if let Some(unit) = &self.record.unit {
@@ -83,6 +84,7 @@ impl Container {
         for group in self.record.resctrl.iter().flat_map(|resctrl| &resctrl.made) {
             rdt::remove(group).map_err(|stop| {
                 Error::new(ErrorKind::System, format!("resctrl group {}: {stop}", group.display()))
+                    .because(stop)
             })?;
         }
         self.entry.remove()?;

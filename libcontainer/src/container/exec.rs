@@ -98,8 +98,8 @@ impl Container {
         }
         let spec: Spec = self.config()?;
         let facts = host::probe();
-        let plan = Plan::compile_exec(&spec, process, &facts)
-            .map_err(|invalid| Error::new(ErrorKind::Invalid, invalid.lines("exec")))?;
+        let plan =
+            Plan::compile_exec(&spec, process, &facts).map_err(|invalid| Error::invalid("exec", invalid))?;
         super::create::warn(&plan.warnings);
         let terminal = plan.process.terminal.is_some();
         if terminal != options.console.is_some() {
@@ -139,7 +139,7 @@ impl Container {
                     let what = format_args!("exec in container {}: {}", self.id(), plan.describe(step));
                     match self.oom_killed().filter(|_| broken.failure.stop.call == Call::Closed) {
                         Some(killed) => Error::out_of_memory(&format!("{what}: the process"), killed),
-                        None => Error::step(what, &broken),
+                        None => Error::at_step(what, &broken),
                     }
                 }
             }

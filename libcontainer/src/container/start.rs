@@ -46,8 +46,9 @@ impl Container {
 
     /// Tells init to go on, and hears what becomes of it.
     pub(super) fn go(&self, channel: &Channel) -> Result<(), Error> {
-        let lost =
-            |stop: Stop| Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id()));
+        let lost = |stop: Stop| {
+            Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id())).because(stop)
+        };
         // If init has ended by now, it may have said why.
         let gone = channel.send(Message::Go(Milestone::Start)).err();
         let (agent, pid) = (self.agent(Status::Created), self.record.process.map_or(0, |init| init.pid));

@@ -87,7 +87,7 @@ impl Container {
             let directory = plan.hierarchy(step).and_then(|i| directories.get(i));
             let place = directory.map(|d| d.path.as_path()).or(resctrl).unwrap_or(Path::new(""));
             let file = place.join(plan.describe(step));
-            Error::step(format_args!("update container {}: {}", self.id(), file.display()), &broken)
+            Error::at_step(format_args!("update container {}: {}", self.id(), file.display()), &broken)
         })
     }
 

@@ -5,17 +5,16 @@ use nix::libc;
 use crate::plan::step::Step;
 use crate::sys::{Call, Stop};
 
-/// A line of its own for the end of an error; empty if nothing is known.
-pub(super) fn line(step: Step, stop: Stop) -> String {
-    let text = match (step, stop.errno) {
+/// What is known about it.
+pub(super) fn of(step: Step, stop: Stop) -> Option<String> {
+    match (step, stop.errno) {
         (Step::Clone | Step::Unshare, libc::ENOSPC | libc::EUSERS | libc::EPERM) => {
             crate::host::namespace_hint()
         }
         (Step::MapIds, _) => about_ids(stop).map(str::to_owned),
         (Step::Mount(_) | Step::Device(_) | Step::Mask(_), _) => about_files(step, stop).map(str::to_owned),
         _ => about(step, stop).map(str::to_owned),
-    };
-    text.map_or_else(String::new, |text| format!("\nhint: {text}"))
+    }
 }
 
 fn about(step: Step, stop: Stop) -> Option<&'static str> {

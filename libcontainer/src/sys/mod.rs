@@ -18,6 +18,7 @@ pub mod fs;
 pub mod listener;
 pub mod mount;
 pub mod netlink;
+pub mod pattern;
 pub mod process;
 pub mod root;
 pub mod signal;
@@ -109,6 +110,13 @@ impl Stop {
     /// The failure that `errno` holds now.
     fn last(call: Call) -> Stop {
         Stop { call, errno: Errno::last_raw() }
+    }
+
+    /// The call that failed, by name; none if it was no call but a program or a deadline.
+    #[must_use]
+    pub fn failed_call(self) -> Option<&'static str> {
+        let none = [Call::Exit, Call::Killed, Call::TimedOut, Call::Closed].contains(&self.call);
+        (!none).then(|| self.call.name())
     }
 
     /// The errno as such.

@@ -20,7 +20,7 @@ use crate::sys::{self, Call, Stop, process};
 
 /// What keeps a cgroup from being removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cgroup {}: {stop}{}{}", path.display(), Survivors(survivors), frozen(frozen_by.as_deref()))]
+#[error("cgroup {}: {stop}{}", path.display(), Survivors(survivors))]
 pub(crate) struct Busy {
     /// The directory.
     pub(crate) path: PathBuf,
@@ -54,10 +54,6 @@ impl fmt::Display for Survivors<'_> {
         }
         if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
     }
-}
-
-fn frozen(by: Option<&Path>) -> String {
-    by.map_or_else(String::new, |path| format!("\nhint: cgroup {} is frozen; thaw it", path.display()))
 }
 
 /// The version 1 freezer above the container that keeps its processes from dying. Version 2 kills frozen ones.
