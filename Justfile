@@ -30,6 +30,10 @@ golden:
 status:
     UPDATE=1 cargo test --locked -p integration-tests --test spec_status
 
+# Rewrite the manual page's lists of flags and the completions
+pages:
+    UPDATE=1 cargo test --locked -p ketch pages::
+
 # Rewrite the numbers of system calls from the libseccomp that is installed
 syscalls:
     UPDATE=1 cargo test --locked -p libcontainer --lib s10_the_table

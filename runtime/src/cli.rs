@@ -105,30 +105,46 @@ pub(crate) enum Rootless {
 #[command(args_override_self = true, defer = true)]
 pub(crate) enum Command {
     /// Create a container from a bundle; its program waits for start
+    ///
+    /// Everything is there, and only its program does not run.
     Create(Create),
     /// Run the program of a created container
+    ///
+    /// Returns when it is being executed, or says why it cannot be.
     Start(Id),
     /// Create a container, run its program, and wait for it
+    ///
+    /// Signals are passed on to the program, and so is the size of the terminal. Then the container is removed.
     Run(Run),
     /// Print the state of a container as JSON
     State(Id),
     /// Send a signal to a container's first process (TERM unless another is named)
     Kill(Kill),
     /// Remove a container
+    ///
+    /// One that runs is refused, unless --force says to kill it; with it, it is no error if there is none.
     Delete(Delete),
     /// List containers
     List(List),
     /// Run one more program in a container
+    ///
+    /// What is not said is as for the container's own program.
     Exec(Exec),
     /// List the processes of a container
+    ///
+    /// As ps(1) does with the options, or their pids as JSON.
     Ps(Ps),
     /// Tell of a container what it uses, every few seconds, and that its memory ran out, as JSON
+    ///
+    /// One object a line, until the container ends.
     Events(Events),
     /// Stop the processes of a container where they are
     Pause(Id),
     /// Let the processes of a paused container run
     Resume(Id),
     /// Change limits of a container; what is not named stays as it is
+    ///
+    /// All that are named are changed, or none if one cannot be.
     Update(Box<Update>),
     /// Not supported: write the processes of a container to files
     #[command(disable_help_flag = true)]
@@ -144,17 +160,19 @@ pub(crate) enum Command {
     Plan(PlanArgs),
 }
 
-/// A container's id.
+// The doc comment of such a struct would be the command's help, instead of the variant's above.
+
+// A container's id.
 #[derive(Debug, Args)]
 pub(crate) struct Id {
     /// The container's id
     pub(crate) id: String,
 }
 
-/// How a container is made.
+// How a container is made.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
-    /// The bundle's directory [default: the working directory]
+    /// The bundle's directory
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     pub(crate) bundle: PathBuf,
     /// File to read instead of the bundle's config.json; counts from the working directory
@@ -186,7 +204,7 @@ pub(crate) struct Create {
     pub(crate) id: String,
 }
 
-/// How a container is run.
+// How a container is run.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -199,7 +217,7 @@ pub(crate) struct Run {
     pub(crate) keep: bool,
 }
 
-/// Which signal goes where.
+// Which signal goes where.
 #[derive(Debug, Args)]
 pub(crate) struct Kill {
     /// Send it to all processes of the container
@@ -215,7 +233,7 @@ pub(crate) struct Kill {
     pub(crate) signal: String,
 }
 
-/// How a container is removed.
+// How a container is removed.
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// Kill it if it runs; it is no error if there is none
@@ -228,7 +246,7 @@ pub(crate) struct Delete {
     pub(crate) id: String,
 }
 
-/// How containers are listed.
+// How containers are listed.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Form of the list
@@ -246,7 +264,7 @@ pub(crate) enum Form {
     Json,
 }
 
-/// How processes are listed.
+// How processes are listed.
 #[derive(Debug, Args)]
 pub(crate) struct Ps {
     /// Form of the list
@@ -259,7 +277,7 @@ pub(crate) struct Ps {
     pub(crate) options: Vec<String>,
 }
 
-/// What is told of a container.
+// What is told of a container.
 #[derive(Debug, Args)]
 pub(crate) struct Events {
     /// Time from one line of statistics to the next, such as 5s, 100ms or 1m30s
@@ -272,7 +290,7 @@ pub(crate) struct Events {
     pub(crate) id: String,
 }
 
-/// What config.json is written.
+// What config.json is written.
 #[derive(Debug, Args)]
 pub(crate) struct SpecArgs {
     /// Directory to write it into
@@ -286,7 +304,7 @@ pub(crate) struct SpecArgs {
     pub(crate) rootless: bool,
 }
 
-/// Which plan is printed, and how.
+// Which plan is printed, and how.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     /// The bundle's directory
@@ -300,7 +318,7 @@ pub(crate) struct PlanArgs {
     pub(crate) id: String,
 }
 
-/// What runs in a container, and how.
+// What runs in a container, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Exec {
     /// File with the program as the process object of config.json

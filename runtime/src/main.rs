@@ -12,6 +12,8 @@ mod foreground;
 mod listing;
 mod log;
 mod outcome;
+#[cfg(test)]
+mod pages;
 mod signals;
 mod spec;
 mod update;

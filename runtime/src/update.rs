@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::outcome::Failure;
 
-/// What is changed. Bytes may have a unit: k, m, g, t, p.
+// What is changed. Bytes may have a unit: k, m, g, t, p.
 #[derive(Debug, Args)]
 pub(crate) struct Update {
     /// File with the resources object of config.json, - for stdin; device rules in it are ignored. Flags that
