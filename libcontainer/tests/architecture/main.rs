@@ -23,7 +23,7 @@ const FLOORS: &[(&str, &str)] = &[
     ("host", "plan sys path"),
     ("seal", "sys path"),
     ("bundle", "plan path"),
-    ("state", "plan path"),
+    ("state", "plan sys::pattern path"),
     ("stats", ""),
     ("plan", "path"),
     ("sys", "path"),
