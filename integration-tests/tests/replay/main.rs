@@ -124,9 +124,7 @@ impl Stage<'_> {
             Step::Given(line, input, expect) => self.check(line, &self.call(line, input), expect),
             Step::Ready => self.ready(),
             Step::Ended(exit) => {
-                let process = Pidfd::open(self.file(self.session.pid_file).parse().unwrap()).unwrap();
-                assert!(process.wait(deadline()).unwrap(), "{}: lives on", self.session.name);
-                assert_eq!(process.reap().unwrap(), Some(*exit), "{}", self.session.name);
+                assert_eq!(reap(&self.file(self.session.pid_file)), *exit, "{}", self.session.name);
             }
             Step::Killed(line, other, status) => {
                 let mut child =
@@ -169,6 +167,10 @@ impl Stage<'_> {
                     !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()),
                     "{context}: {pid:?}"
                 );
+                if *name != self.session.pid_file {
+                    // What exec has started ends soon, and is the caller's to reap: until then init cannot end.
+                    reap(&pid);
+                }
             }
             Expect::Pids => {
                 silent();
@@ -217,7 +219,14 @@ impl Drop for Stage<'_> {
     }
 }
 
-/// How a process ends, soon.
+/// How the child with this pid ends, soon.
+fn reap(pid: &str) -> Exit {
+    let process = Pidfd::open(pid.parse().unwrap()).unwrap();
+    assert!(process.wait(deadline()).unwrap(), "process {pid} lives on");
+    process.reap().unwrap().unwrap()
+}
+
+/// How a command ends, soon.
 fn end(child: &mut Child, line: &str) -> Exit {
     let process = Pidfd::open(i32::try_from(child.id()).unwrap()).unwrap();
     if !process.wait(deadline()).unwrap() {

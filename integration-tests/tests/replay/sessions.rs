@@ -267,7 +267,7 @@ pub(crate) const ALL: &[Session] = &[
             Call("@SHIM kill @ID 99", Refusal(1, "unable to signal init: invalid argument")),
             Call("@SHIM kill --all @ID 9", Silence),
             NINE,
-            KILL_OF_STOPPED,
+            Call("@SHIM kill @ID 15", Refusal(1, "container not running")),
             DELETE,
             CLEAN,
         ],
@@ -447,5 +447,3 @@ pub(crate) const ALL: &[Session] = &[
         ..CRIO
     },
 ];
-
-const KILL_OF_STOPPED: Step = Call("@SHIM kill @ID 15", Refusal(1, "container not running"));
