@@ -58,6 +58,10 @@ compare: binaries
 conformance:
     scripts/test conformance
 
+# Debian's containerd, Docker, Podman and Buildah with ketch, and with the peers in $PEERS or of Debian (root)
+clients:
+    scripts/test clients
+
 # Integration tests in a virtual machine; $VM is a program that takes --share DIR -- COMMAND
 vm:
     scripts/vm

@@ -1,0 +1,33 @@
+# What every scenario may say. Sourced before it, by a bash that ends at the first failure.
+I=localhost/test
+fail() { echo "$*" >&2; exit 1; }
+is() { [ "$1" = "$2" ] || fail "got \"$1\" and not \"$2\""; }
+has() { case $1 in *"$2"*) ;; *) fail "got \"$1\", which has no \"$2\"" ;; esac; }
+# exits STATUS COMMAND...: the command exits so; $out is what it said
+exits() {
+    local expected=$1 got=0
+    shift
+    out=$("$@" 2>&1) || got=$?
+    [ "$got" = "$expected" ] || fail "\"$*\" exits $got and not $expected: $out"
+}
+# A terminal around a command.
+pty() { script -qec "$*" /dev/null </dev/null | tr -d '\r'; }
+# comes COMMAND...: within a deadline it succeeds
+comes() {
+    for _ in $(seq 200); do
+        if "$@" >/dev/null 2>&1; then return; fi
+        sleep 0.05
+    done
+    fail "\"$*\" does not come true: $("$@" 2>&1)"
+}
+said() { "${@:2}" 2>&1 | grep -q -- "$1"; }
+# A root file system of busybox, which images are made of.
+image_root() {
+    mkdir -p /run/image/{bin,etc,tmp,proc,sys,dev,root}
+    cp /run/bin/busybox /run/image/bin/busybox
+    chroot /run/image /bin/busybox --install -s /bin
+    echo root:x:0:0:root:/root:/bin/sh >/run/image/etc/passwd
+    echo guest:x:1000:1000:guest:/:/bin/sh >>/run/image/etc/passwd
+    printf 'root:x:0:\nguest:x:1000:\n' >/run/image/etc/group
+    chmod 1777 /run/image/tmp
+}
