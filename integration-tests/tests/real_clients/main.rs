@@ -5,6 +5,7 @@
 //! is told of it. Whatever passes with a peer has to pass with ketch.
 
 mod ctr;
+mod docker;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ struct Client {
     scenarios: &'static [&'static [Scenario]],
 }
 
-const CLIENTS: &[Client] = &[ctr::CLIENT];
+const CLIENTS: &[Client] = &[ctr::CLIENT, docker::CLIENT];
 
 /// How a scenario went: nothing, or what its shell said last.
 type Outcome = Result<(), String>;

@@ -31,3 +31,4 @@ image_root() {
     printf 'root:x:0:\nguest:x:1000:\n' >/run/image/etc/group
     chmod 1777 /run/image/tmp
 }
+empty() { [ -z "$(ls -A "$1")" ]; }
