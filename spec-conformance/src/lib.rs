@@ -3,7 +3,7 @@
 //! A *case* builds a [`Bundle`], drives a [`Runtime`] with it, and looks at what came out: usually the
 //! [`Report`] of the `probe`, a static program that is PID 1 of the container and says what it sees. Each
 //! case gives a [`Verdict`] on the [`Requirement`]s that it names; a requirement that no case names is
-//! waived with a reason.
+//! waived with a reason, or counted as untested.
 //!
 //! ```no_run
 //! use serde_json::json;

@@ -7,15 +7,16 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use spec_conformance::cases::CASES;
 use spec_conformance::outcome::Outcome;
-use spec_conformance::requirement::{REQUIREMENTS, Requirement};
-use spec_conformance::{Case, Error, Profile, Runtime, spec_text};
+use spec_conformance::requirement::{Requirement, Standing};
+use spec_conformance::spec_text::{self, Drift};
+use spec_conformance::{Case, Error, Profile, Runtime};
 
 /// Measure an OCI runtime against the runtime specification, clause by clause.
 #[derive(Debug, Parser)]
 #[command(name = "spec-conformance")]
 struct Cli {
     /// The runtime's binary
-    #[arg(long, value_name = "PATH", required_unless_present_any = ["list", "spec"])]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["list", "check_spec"])]
     runtime: Option<PathBuf>,
     /// How to drive it: ketch, runc, crun or youki; by default told from the binary's name
     #[arg(long, value_name = "NAME", value_parser = profile)]
@@ -26,12 +27,9 @@ struct Cli {
     /// List the requirements and the cases that cover them
     #[arg(long)]
     list: bool,
-    /// Compare the registry with this copy of the specification
+    /// Compare the registry with this copy of the specification: fails if it says more, less or other
     #[arg(long, value_name = "DIR")]
-    spec: Option<PathBuf>,
-    /// With --spec: print the statements of one section and their digests
-    #[arg(long, value_name = "FILE#ANCHOR", requires = "spec")]
-    statements: Option<String>,
+    check_spec: Option<PathBuf>,
     /// Cases to run; those whose name starts like this; all by default
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
@@ -74,10 +72,9 @@ fn main() -> ExitCode {
 /// Whether all is well: no failed case, no drift.
 fn run(cli: &Cli) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
-    match (&cli.spec, &cli.statements, &cli.runtime) {
-        (Some(directory), Some(anchor), _) => statements(&mut out, directory, anchor),
-        (Some(directory), None, _) => drift(&mut out, directory),
-        (None, _, Some(program)) if !cli.list => measure(&mut out, cli, program),
+    match (&cli.check_spec, &cli.runtime) {
+        (Some(directory), _) => drift(&mut out, directory),
+        (None, Some(program)) if !cli.list => measure(&mut out, cli, program),
         _ => list(&mut out),
     }
 }
@@ -109,36 +106,48 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Case>, Failure> {
 }
 
 fn list(out: &mut impl Write) -> Result<bool, Failure> {
-    for Requirement { id, level, anchor, says, waived, .. } in REQUIREMENTS {
-        let level = format!("{level:?}").to_uppercase();
-        writeln!(out, "{id:<16} {level:<6} {says} ({anchor})")?;
-        for case in CASES.iter().filter(|case| case.proves.contains(id)) {
-            writeln!(out, "{:23} covered by {}", "", case.id)?;
-        }
-        if let Some(reason) = waived {
-            writeln!(out, "{:23} waived: {reason}", "")?;
+    let (mut covered, mut waived, mut untested) = (0, 0, 0);
+    for requirement in Requirement::all() {
+        let Requirement { id, level, says, .. } = requirement;
+        writeln!(out, "{:<6} {id}\n       {says}", level.word())?;
+        match requirement.standing() {
+            Standing::Covered => {
+                covered += 1;
+                let cases: Vec<&str> = requirement.cases().map(|case| case.id).collect();
+                writeln!(out, "       covered by {}", cases.join(", "))?;
+            }
+            Standing::Waived(reason) => {
+                waived += 1;
+                writeln!(out, "       waived: {reason}")?;
+            }
+            Standing::Untested => {
+                untested += 1;
+                writeln!(out, "       needs a case")?;
+            }
         }
     }
-    writeln!(out, "{} requirements, {} cases", REQUIREMENTS.len(), CASES.len())?;
+    writeln!(out, "{covered} covered by {} cases, {waived} waived, {untested} without a case", CASES.len())?;
     Ok(true)
 }
 
+/// What has to be looked at, with the digests that the registry wants.
 fn drift(out: &mut impl Write, directory: &Path) -> Result<bool, Failure> {
-    let drifted = spec_text::drifted(directory)?;
-    for Requirement { id, anchor, says, .. } in &drifted {
-        writeln!(out, "{id}: no statement of {anchor} has its digest any more: {says}")?;
+    let drift = spec_text::drift(directory)?;
+    let Drift { new, gone } = &drift;
+    for (file, sentence) in new {
+        let (section, digest) = (sentence.section(), sentence.digest());
+        writeln!(out, "new      {file}#{section} {digest:#018x} {}", sentence.text)?;
     }
-    writeln!(out, "{} of {} requirements drifted", drifted.len(), REQUIREMENTS.len())?;
-    Ok(drifted.is_empty())
-}
-
-fn statements(out: &mut impl Write, directory: &Path, place: &str) -> Result<bool, Failure> {
-    let (file, anchor) = place.split_once('#').unwrap_or((place, ""));
-    let path = directory.join(file);
-    let markdown = std::fs::read_to_string(&path).map_err(|source| Error::File { path, source })?;
-    let found = spec_text::statements(&markdown, anchor);
-    for statement in &found {
-        writeln!(out, "{:#018x} {statement}", spec_text::digest(statement))?;
+    for (requirement, successors) in gone {
+        let word = if successors.is_empty() { "vanished" } else { "changed " };
+        writeln!(out, "{word} {}: {}", requirement.id, requirement.says)?;
     }
-    Ok(!found.is_empty())
+    writeln!(
+        out,
+        "{} requirements, {} new sentences, {} gone",
+        Requirement::all().count(),
+        new.len(),
+        gone.len()
+    )?;
+    Ok(drift.is_none())
 }

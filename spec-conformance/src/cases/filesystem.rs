@@ -7,7 +7,8 @@ use crate::report::{Kind, PathFacts, PathReport, Report};
 use crate::runtime::Runtime;
 use crate::{Bundle, Error};
 
-pub(super) const MOUNT_ORDER: Case = Case { id: "mounts-order", proves: &["M-01", "M-02"], run: mount_order };
+pub(super) const MOUNT_ORDER: Case =
+    Case { id: "mounts-order", proves: &["config.mounts.order", "config.mounts.relative"], run: mount_order };
 
 /// A mount inside another one exists only if they were made in this order.
 fn mount_order(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
@@ -17,14 +18,26 @@ fn mount_order(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
         .push("/mounts", json!({"destination": "tmp/b", "type": "tmpfs", "source": "relative"}));
     let seen = runtime.observe(&bundle.build()?)?;
     let outer = seen.mount("/tmp").map(|mount| mount.id);
-    checks.holds("M-01", "a mount on /tmp", &seen.mounts, outer.is_some());
-    checks.equal("M-01", outer, seen.mount("/tmp/a").map(|mount| mount.parent));
-    checks.equal("M-02", Some("relative"), seen.mount("/tmp/b").map(|mount| mount.source.as_str()));
+    checks.holds("config.mounts.order", "a mount on /tmp", &seen.mounts, outer.is_some());
+    checks.equal("config.mounts.order", outer, seen.mount("/tmp/a").map(|mount| mount.parent));
+    checks.equal(
+        "config.mounts.relative",
+        Some("relative"),
+        seen.mount("/tmp/b").map(|mount| mount.source.as_str()),
+    );
     Ok(())
 }
 
-pub(super) const MOUNT_OPTIONS: Case =
-    Case { id: "mounts-options", proves: &["M-09", "M-10", "M-15", "M-07"], run: mount_options };
+pub(super) const MOUNT_OPTIONS: Case = Case {
+    id: "mounts-options",
+    proves: &[
+        "config.linux-mount-options.nosuid",
+        "config.linux-mount-options.suid",
+        "config.linux-mount-options.bind",
+        "config.linux-mount-options.data",
+    ],
+    run: mount_options,
+};
 
 fn mount_options(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     const STRICT: [&str; 4] = ["ro", "nosuid", "nodev", "noexec"];
@@ -47,29 +60,43 @@ fn mount_options(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let seen = runtime.observe(&bundle)?;
     let option = |point, option: &str| seen.mount(point).is_some_and(|mount| mount.has(option));
     for name in STRICT {
-        checks.holds("M-09", &format!("{name} on /tmp"), &seen.mount("/tmp"), option("/tmp", name));
+        checks.holds(
+            "config.linux-mount-options.nosuid",
+            &format!("{name} on /tmp"),
+            &seen.mount("/tmp"),
+            option("/tmp", name),
+        );
     }
     for name in STRICT {
-        checks.holds("M-10", &format!("no {name} on /root"), &seen.mount("/root"), !option("/root", name));
+        checks.holds(
+            "config.linux-mount-options.suid",
+            &format!("no {name} on /root"),
+            &seen.mount("/root"),
+            !option("/root", name),
+        );
     }
     let bound = seen.paths.get("/mnt/bound/file").and_then(PathReport::present);
     checks.holds(
-        "M-15",
+        "config.linux-mount-options.bind",
         "the source's file, on a read-only mount",
         &bound,
         bound.is_some() && option("/mnt/bound", "ro"),
     );
     let limited =
         seen.mount("/mnt").is_some_and(|mount| mount.super_options.iter().any(|own| own == "size=128k"));
-    checks.holds("M-07", "size=128k on /mnt", &seen.mount("/mnt"), limited);
+    checks.holds("config.linux-mount-options.data", "size=128k on /mnt", &seen.mount("/mnt"), limited);
     Ok(())
 }
 
-pub(super) const READONLY: Case = Case { id: "paths-readonly", proves: &["R-02", "N-11"], run: readonly };
+pub(super) const READONLY: Case = Case {
+    id: "paths-readonly",
+    proves: &["config.root.readonly", "config-linux.readonly-paths.readonly"],
+    run: readonly,
+};
 
 fn readonly(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let seen = runtime.observe(&Bundle::new().set("/root/readonly", json!(true)).build()?)?;
-    checks.equal("R-02", Some(true), seen.mount("/").map(|mount| mount.read_only()));
+    checks.equal("config.root.readonly", Some(true), seen.mount("/").map(|mount| mount.read_only()));
     let (fixed, free) = ("/data/fixed", "/data/free");
     let bundle = Bundle::new()
         .args(["/bin/probe", "report", "--stat", fixed, "--stat", free])
@@ -78,13 +105,22 @@ fn readonly(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
         .set("/root/readonly", json!(false))
         .set("/linux/readonlyPaths", json!([fixed]));
     let seen = runtime.observe(&bundle.build()?)?;
-    checks.equal("R-02", Some(false), seen.mount("/").map(|mount| mount.read_only()));
-    checks.equal("N-11", Some(Err("EROFS".to_owned())), facts(&seen, fixed).map(|facts| facts.write.clone()));
-    checks.equal("N-11", Some(Ok(())), facts(&seen, free).map(|facts| facts.write.clone()));
+    checks.equal("config.root.readonly", Some(false), seen.mount("/").map(|mount| mount.read_only()));
+    checks.equal(
+        "config-linux.readonly-paths.readonly",
+        Some(Err("EROFS".to_owned())),
+        facts(&seen, fixed).map(|facts| facts.write.clone()),
+    );
+    checks.equal(
+        "config-linux.readonly-paths.readonly",
+        Some(Ok(())),
+        facts(&seen, free).map(|facts| facts.write.clone()),
+    );
     Ok(())
 }
 
-pub(super) const MASKED: Case = Case { id: "paths-masked", proves: &["N-10"], run: masked };
+pub(super) const MASKED: Case =
+    Case { id: "paths-masked", proves: &["config-linux.masked-paths.masked"], run: masked };
 
 fn masked(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let (file, directory, open) = ("/data/secret", "/data/hidden", "/data/open");
@@ -97,11 +133,16 @@ fn masked(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let seen = runtime.observe(&bundle.build()?)?;
     for path in [file, directory] {
         let found = facts(&seen, path);
-        checks.holds("N-10", "nothing to read", &(path, found), found.is_none_or(PathFacts::reveals_nothing));
+        checks.holds(
+            "config-linux.masked-paths.masked",
+            "nothing to read",
+            &(path, found),
+            found.is_none_or(PathFacts::reveals_nothing),
+        );
     }
     let found = facts(&seen, open);
     checks.holds(
-        "N-10",
+        "config-linux.masked-paths.masked",
         "only listed paths masked",
         &found,
         found.is_some_and(|facts| !facts.reveals_nothing()),
@@ -109,7 +150,11 @@ fn masked(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const DEVICES: Case = Case { id: "devices-default", proves: &["D-06", "N-16"], run: devices };
+pub(super) const DEVICES: Case = Case {
+    id: "devices-default",
+    proves: &["config-linux.default-devices.nodes", "runtime-linux.dev-symbolic-links.links"],
+    run: devices,
+};
 
 fn devices(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     const NODES: [(&str, u64, u64); 6] = [
@@ -132,13 +177,22 @@ fn devices(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
         .observe(&Bundle::new().args(["/bin/probe", "report"].into_iter().chain(questions)).build()?)?;
     for (path, major, minor) in NODES {
         let found = facts(&seen, path).map(|facts| (path, facts.kind, facts.device));
-        checks.equal("D-06", Some((path, Kind::Character, Some((major, minor)))), found);
+        checks.equal(
+            "config-linux.default-devices.nodes",
+            Some((path, Kind::Character, Some((major, minor)))),
+            found,
+        );
     }
     // A bind mount or a link to the devpts instance: either will do.
-    checks.holds("D-06", "/dev/ptmx", &seen.paths.get("/dev/ptmx"), facts(&seen, "/dev/ptmx").is_some());
+    checks.holds(
+        "config-linux.default-devices.nodes",
+        "/dev/ptmx",
+        &seen.paths.get("/dev/ptmx"),
+        facts(&seen, "/dev/ptmx").is_some(),
+    );
     for (path, target) in LINKS {
         checks.equal(
-            "N-16",
+            "runtime-linux.dev-symbolic-links.links",
             (path, Some(target)),
             (path, facts(&seen, path).and_then(|facts| facts.target.as_deref())),
         );

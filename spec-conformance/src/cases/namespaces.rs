@@ -30,25 +30,31 @@ fn runtime_namespaces() -> Result<BTreeMap<&'static str, u64>, Error> {
     TYPES.into_iter().map(inode).collect()
 }
 
-pub(super) const NEW: Case = Case { id: "namespaces-new", proves: &["N-01"], run: new };
+pub(super) const NEW: Case =
+    Case { id: "namespaces-new", proves: &["config-linux.namespaces.new"], run: new };
 
 fn new(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let ours = runtime_namespaces()?;
     let seen = runtime.observe(&Bundle::new().build()?)?;
     for (name, inode) in ours {
-        checks.differ("N-01", (name, Some(inode)), (name, seen.namespaces.get(name).copied()));
+        checks.differ(
+            "config-linux.namespaces.new",
+            (name, Some(inode)),
+            (name, seen.namespaces.get(name).copied()),
+        );
         checks.holds(
-            "N-01",
+            "config-linux.namespaces.new",
             "a namespace of each type",
             &(name, &seen.namespaces),
             seen.namespaces.contains_key(name),
         );
     }
-    checks.equal("N-01", 1, seen.pid);
+    checks.equal("config-linux.namespaces.new", 1, seen.pid);
     Ok(())
 }
 
-pub(super) const INHERITED: Case = Case { id: "namespaces-inherited", proves: &["N-05"], run: inherited };
+pub(super) const INHERITED: Case =
+    Case { id: "namespaces-inherited", proves: &["config-linux.namespaces.inherit"], run: inherited };
 
 fn inherited(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let ours = runtime_namespaces()?;
@@ -59,28 +65,40 @@ fn inherited(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
         .set("/mounts", json!([{"destination": "/proc", "type": "proc", "source": "proc"}]));
     let seen = runtime.observe(&bundle.build()?)?;
     for name in ["net", "ipc", "uts", "cgroup"] {
-        checks.equal("N-05", (name, ours.get(name)), (name, seen.namespaces.get(name)));
+        checks.equal(
+            "config-linux.namespaces.inherit",
+            (name, ours.get(name)),
+            (name, seen.namespaces.get(name)),
+        );
     }
     Ok(())
 }
 
-pub(super) const INVALID: Case = Case { id: "namespaces-invalid", proves: &["N-03", "N-04"], run: invalid };
+pub(super) const INVALID: Case = Case {
+    id: "namespaces-invalid",
+    proves: &["config-linux.namespaces.wrong-type", "config-linux.namespaces.twice"],
+    run: invalid,
+};
 
 fn invalid(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let wrong = json!({"type": "network", "path": "/proc/self/ns/uts"});
     let bundle = Bundle::new().set("/linux/namespaces/1", wrong).build()?;
-    checks.refused("N-03", &runtime.run(&bundle)?);
+    checks.refused("config-linux.namespaces.wrong-type", &runtime.run(&bundle)?);
     let bundle = Bundle::new().push("/linux/namespaces", json!({"type": "ipc"})).build()?;
-    checks.refused("N-04", &runtime.run(&bundle)?);
+    checks.refused("config-linux.namespaces.twice", &runtime.run(&bundle)?);
     Ok(())
 }
 
-pub(super) const NAMES: Case = Case { id: "uts-names", proves: &["T-09", "T-10"], run: names };
+pub(super) const NAMES: Case = Case {
+    id: "uts-names",
+    proves: &["config.hostname.hostname", "config.domainname.domainname"],
+    run: names,
+};
 
 fn names(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let bundle = Bundle::new().set("/hostname", json!("host.name")).set("/domainname", json!("domain.name"));
     let seen = runtime.observe(&bundle.build()?)?;
-    checks.equal("T-09", "host.name", &seen.hostname);
-    checks.equal("T-10", "domain.name", &seen.domainname);
+    checks.equal("config.hostname.hostname", "host.name", &seen.hostname);
+    checks.equal("config.domainname.domainname", "domain.name", &seen.domainname);
     Ok(())
 }

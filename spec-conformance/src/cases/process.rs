@@ -10,40 +10,54 @@ use crate::report::{Capabilities, Ids, Mask, Rlimit};
 use crate::runtime::Runtime;
 use crate::{Bundle, Error};
 
-pub(super) const PROGRAM: Case =
-    Case { id: "process-program", proves: &["P-03", "P-04", "P-06", "P-06.path"], run: program };
+pub(super) const PROGRAM: Case = Case {
+    id: "process-program",
+    proves: &["config.process.cwd", "config.process.env", "config.process.args", "config.process.path"],
+    run: program,
+};
 
 fn program(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let args = ["/bin/probe", "report", "--stat", "/a path with spaces", "--sysctl", ""];
     let env = ["PATH=/nowhere:/bin", "EMPTY=", "SPACED= a b ", "EQUALS=a=b"];
     let bundle = Bundle::new().args(args).set("/process/env", json!(env)).set("/process/cwd", json!("/etc"));
     let seen = runtime.observe(&bundle.clone().build()?)?;
-    checks.equal("P-03", "/etc", &seen.cwd);
-    checks.equal("P-06", args.map(str::to_owned).to_vec(), seen.args);
+    checks.equal("config.process.cwd", "/etc", &seen.cwd);
+    checks.equal("config.process.args", args.map(str::to_owned).to_vec(), seen.args);
     // The environment is a set: its order means nothing, and a runtime may add variables, HOME for one.
     for entry in env {
-        checks.holds("P-04", entry, &seen.env, seen.env.iter().any(|own| own == entry));
+        checks.holds("config.process.env", entry, &seen.env, seen.env.iter().any(|own| own == entry));
     }
     let seen = runtime.observe(&bundle.args(["probe", "report"]).build()?)?;
-    checks.equal("P-06.path", "probe", &seen.args[0]);
+    checks.equal("config.process.path", "probe", &seen.args[0]);
     Ok(())
 }
 
-pub(super) const USER: Case = Case { id: "process-user", proves: &["P-19", "P-20", "P-21"], run: user };
+pub(super) const USER: Case = Case {
+    id: "process-user",
+    proves: &[
+        "config.posix-platform-user.uid",
+        "config.posix-platform-user.additional-gids",
+        "config.posix-platform-user.umask",
+    ],
+    run: user,
+};
 
 fn user(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let user = json!({"uid": 1000, "gid": 1001, "umask": 0o027, "additionalGids": [5, 6]});
     let seen = runtime.observe(&Bundle::new().set("/process/user", user).build()?)?;
-    checks.equal("P-19", (Ids::all(1000), Ids::all(1001)), (seen.uid, seen.gid));
+    checks.equal("config.posix-platform-user.uid", (Ids::all(1000), Ids::all(1001)), (seen.uid, seen.gid));
     // Whether the primary group is listed among the supplementary ones is left open.
     let groups: Vec<u32> = seen.groups.into_iter().filter(|gid| *gid != 1001).collect();
-    checks.equal("P-20", vec![5, 6], groups);
-    checks.equal("P-21", 0o027, seen.umask);
+    checks.equal("config.posix-platform-user.additional-gids", vec![5, 6], groups);
+    checks.equal("config.posix-platform-user.umask", 0o027, seen.umask);
     Ok(())
 }
 
-pub(super) const CAPABILITIES: Case =
-    Case { id: "process-capabilities", proves: &["P-10", "P-12"], run: capabilities };
+pub(super) const CAPABILITIES: Case = Case {
+    id: "process-capabilities",
+    proves: &["config.linux-process.capabilities", "config.linux-process.no-new-privileges"],
+    run: capabilities,
+};
 
 /// As an ordinary user: for root, execve(2) itself widens the permitted set to the bounding set.
 fn capabilities(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
@@ -64,16 +78,21 @@ fn capabilities(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
         permitted: narrow,
         ambient: narrow,
     };
-    checks.equal("P-10", expected, seen.capabilities);
-    checks.equal("P-12", true, seen.no_new_privs);
+    checks.equal("config.linux-process.capabilities", expected, seen.capabilities);
+    checks.equal("config.linux-process.no-new-privileges", true, seen.no_new_privs);
     let bundle = Bundle::new().set("/process/noNewPrivileges", json!(false)).build()?;
-    checks.equal("P-12", false, runtime.observe(&bundle)?.no_new_privs);
+    checks.equal("config.linux-process.no-new-privileges", false, runtime.observe(&bundle)?.no_new_privs);
     Ok(())
 }
 
 pub(super) const RLIMITS: Case = Case {
     id: "process-rlimits",
-    proves: &["P-07.soft", "P-07.hard", "P-07.unknown", "P-07.duplicate"],
+    proves: &[
+        "config.posix-process.soft-value",
+        "config.posix-process.hard-value",
+        "config.posix-process.rlimit-unknown",
+        "config.posix-process.rlimit-twice",
+    ],
     run: rlimits,
 };
 
@@ -84,35 +103,46 @@ fn rlimits(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let seen = runtime.observe(&Bundle::new().set("/process/rlimits", json!(config)).build()?)?;
     for (kind, soft, hard) in limits {
         let found = seen.rlimits.get(kind).copied().unwrap_or(Rlimit { soft: 0, hard: 0 });
-        checks.equal("P-07.soft", (kind, soft), (kind, found.soft));
-        checks.equal("P-07.hard", (kind, hard), (kind, found.hard));
+        checks.equal("config.posix-process.soft-value", (kind, soft), (kind, found.soft));
+        checks.equal("config.posix-process.hard-value", (kind, hard), (kind, found.hard));
     }
     let with = |kind| Bundle::new().push("/process/rlimits", json!({"type": kind, "soft": 64, "hard": 64}));
-    checks.refused("P-07.unknown", &runtime.run(&with("RLIMIT_NONE").build()?)?);
-    checks.refused("P-07.duplicate", &runtime.run(&with("RLIMIT_NOFILE").build()?)?);
+    checks.refused("config.posix-process.rlimit-unknown", &runtime.run(&with("RLIMIT_NONE").build()?)?);
+    checks.refused("config.posix-process.rlimit-twice", &runtime.run(&with("RLIMIT_NOFILE").build()?)?);
     Ok(())
 }
 
-pub(super) const ATTRIBUTES: Case =
-    Case { id: "process-attributes", proves: &["P-13", "P-13.unset"], run: attributes };
+pub(super) const ATTRIBUTES: Case = Case {
+    id: "process-attributes",
+    proves: &["config.linux-process.oom-score", "config.linux-process.oom-score-unset"],
+    run: attributes,
+};
 
 fn attributes(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let seen = runtime.observe(&Bundle::new().set("/process/oomScoreAdj", json!(321)).build()?)?;
-    checks.equal("P-13", 321, seen.oom_score_adj);
+    checks.equal("config.linux-process.oom-score", 321, seen.oom_score_adj);
     let own = std::fs::read_to_string("/proc/self/oom_score_adj")
         .map_err(Error::file("/proc/self/oom_score_adj"))?;
     let seen = runtime.observe(&Bundle::new().build()?)?;
-    checks.equal("P-13.unset", own.trim(), &seen.oom_score_adj.to_string());
+    checks.equal("config.linux-process.oom-score-unset", own.trim(), &seen.oom_score_adj.to_string());
     Ok(())
 }
 
-pub(super) const DESCRIPTORS: Case = Case { id: "process-descriptors", proves: &["P-22"], run: descriptors };
+pub(super) const DESCRIPTORS: Case = Case {
+    id: "process-descriptors",
+    proves: &["runtime-linux.file-descriptors.standard-streams"],
+    run: descriptors,
+};
 
 /// The runtime gets a stray descriptor, as shims leave them, and must not hand it on.
 fn descriptors(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let (stray, _writer) = std::io::pipe().map_err(Error::file("pipe"))?;
     fcntl(stray.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())).map_err(Error::system("fcntl"))?;
     let seen = runtime.observe(&Bundle::new().build()?)?;
-    checks.equal("P-22", vec![0, 1, 2], seen.fds.keys().copied().collect());
+    checks.equal(
+        "runtime-linux.file-descriptors.standard-streams",
+        vec![0, 1, 2],
+        seen.fds.keys().copied().collect(),
+    );
     Ok(())
 }
