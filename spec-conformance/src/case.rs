@@ -7,8 +7,12 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::call::Finished;
+use crate::cases::CASES;
 use crate::requirement::Verdict;
 use crate::runtime::Runtime;
+
+/// What was expected of a requirement about which nothing was found out.
+const DRIVEN: &str = "the scenario can be driven to its end";
 
 /// A scenario driven against a runtime.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +52,20 @@ fn seconds<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok
 }
 
 impl Case {
+    /// The case with this id.
+    pub fn find(id: &str) -> Option<&'static Case> {
+        CASES.iter().find(|case| case.id == id)
+    }
+
+    /// The findings of a case of which nothing came.
+    pub(crate) fn fail_all(&self, observed: &str) -> Vec<Finding> {
+        let mut checks = Checks::default();
+        for id in self.proves {
+            checks.fail(id, DRIVEN, observed);
+        }
+        checks.findings
+    }
+
     /// Runs the scenario. A requirement that it named and said nothing about has failed.
     pub fn conduct(&self, runtime: &Runtime) -> CaseOutcome {
         let started = Instant::now();
@@ -59,7 +77,7 @@ impl Case {
         };
         for id in self.proves {
             if !checks.findings.iter().any(|finding| finding.requirement == *id) {
-                checks.fail(id, "the scenario can be driven to its end", &observed);
+                checks.fail(id, DRIVEN, &observed);
             }
         }
         CaseOutcome { case: self.id, took: started.elapsed(), findings: checks.findings }

@@ -85,6 +85,35 @@ pub enum Error {
     /// The probe's report cannot be used.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// This host has not what the run needs.
+    #[error("this host has not {needs}")]
+    Host {
+        /// What is missing.
+        needs: &'static str,
+    },
+    /// Somebody ended the run early.
+    #[error("interrupted")]
+    Interrupted,
+    /// No case has this name.
+    #[error("no case is called {id:?}")]
+    NoCase {
+        /// The name.
+        id: String,
+    },
+    /// What the processes of a stage tell each other is not understood.
+    #[error("not a play: {source}")]
+    Play {
+        /// What the JSON parser said.
+        source: serde_json::Error,
+    },
+    /// A mount of the stage could not be made.
+    #[error("mount on {}: {errno}", target.display())]
+    Mount {
+        /// Where.
+        target: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
     /// A system call of the driver failed.
     #[error("{call}: {errno}")]
     System {

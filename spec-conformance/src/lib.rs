@@ -33,12 +33,14 @@
 //! |---|---|
 //! | [`bundle`] | the builder of bundles, and the configuration that it starts from |
 //! | [`report`] | what the probe sees, and parsers for procfs |
-//! | [`runtime`] | the driver of runtimes and what is particular to each |
+//! | [`runtime`] | the driver of runtimes |
+//! | [`profile`] | what is particular to each runtime |
 //! | [`container`] | a created container, until it is dropped |
 //! | [`call`] | what a finished call left: exit and output |
 //! | [`wait`] | deadlines, pidfds, waiting for a file |
 //! | [`requirement`] | what the specification demands: the registry |
 //! | [`case`](mod@case), [`cases`] | how requirements are tested: the runner and the cases by area |
+//! | [`suite`], [`stage`] | a run of many cases, and the place of its own that each has on the host |
 //! | [`spec_text`] | whether the specification's wording moved since the registry was written |
 //! | [`outcome`] | the results as table and JSON |
 //!
@@ -52,10 +54,13 @@ pub mod cases;
 pub mod container;
 mod error;
 pub mod outcome;
+pub mod profile;
 pub mod report;
 pub mod requirement;
 pub mod runtime;
 pub mod spec_text;
+pub mod stage;
+pub mod suite;
 pub mod wait;
 
 pub use bundle::{Bundle, BundleBuilder};
@@ -63,6 +68,7 @@ pub use call::{Exit, Finished};
 pub use case::Case;
 pub use container::Container;
 pub use error::Error;
+pub use profile::Profile;
 pub use report::Report;
 pub use requirement::{Requirement, Verdict};
-pub use runtime::{Profile, Runtime, State};
+pub use runtime::{Runtime, State};

@@ -1,6 +1,6 @@
 //! Runs the conformance cases against a runtime: `spec-conformance --runtime /usr/bin/runc`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,7 +9,9 @@ use spec_conformance::cases::CASES;
 use spec_conformance::outcome::Outcome;
 use spec_conformance::requirement::{Requirement, Standing};
 use spec_conformance::spec_text::{self, Drift};
-use spec_conformance::{Case, Error, Profile, Runtime};
+use spec_conformance::stage::{self, CgroupMode};
+use spec_conformance::suite::{self, Interruption, Progress, Suite};
+use spec_conformance::{Case, Error, Profile};
 
 /// Measure an OCI runtime against the runtime specification, clause by clause.
 #[derive(Debug, Parser)]
@@ -18,9 +20,15 @@ struct Cli {
     /// The runtime's binary
     #[arg(long, value_name = "PATH", required_unless_present_any = ["list", "check_spec"])]
     runtime: Option<PathBuf>,
-    /// How to drive it: ketch, runc, crun or youki; by default told from the binary's name
+    /// How to drive it: ketch, runc, crun, youki or generic; by default told from its name or `--version`
     #[arg(long, value_name = "NAME", value_parser = profile)]
     profile: Option<&'static Profile>,
+    /// Which cgroup hierarchies the runtime sees: auto (all that the host has), v1, v2 or hybrid
+    #[arg(long, value_name = "MODE", default_value = "auto", value_parser = cgroup_mode)]
+    cgroup: CgroupMode,
+    /// How many cases run at once; by default as many as there are processors
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<usize>,
     /// How to print the results
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -59,10 +67,19 @@ fn profile(name: &str) -> Result<&'static Profile, String> {
     })
 }
 
+fn cgroup_mode(word: &str) -> Result<CgroupMode, &'static str> {
+    CgroupMode::parse(word).ok_or("not one of auto, v1, v2, hybrid")
+}
+
 fn main() -> ExitCode {
+    if let Some(status) = stage::backstage() {
+        return status;
+    }
     match run(&Cli::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        // As a shell has it of a program that SIGINT ended.
+        Err(Failure::Drive(Error::Interrupted)) => ExitCode::from(130),
         Err(failure) => match writeln!(io::stderr().lock(), "spec-conformance: {failure}") {
             Ok(()) | Err(_) => ExitCode::from(2),
         },
@@ -82,16 +99,38 @@ fn run(cli: &Cli) -> Result<bool, Failure> {
 fn measure(out: &mut impl Write, cli: &Cli, program: &Path) -> Result<bool, Failure> {
     let cases = chosen(&cli.cases)?;
     let profile = cli.profile.unwrap_or_else(|| Profile::for_program(program));
-    let runtime = Runtime::new(program, profile)?;
     // Told once here rather than by every case.
     spec_conformance::bundle::probe_binary()?;
-    let cases = cases.into_iter().map(|case| case.conduct(&runtime)).collect();
+    std::fs::metadata(program).map_err(|source| Error::Spawn { program: program.into(), source })?;
+    let suite = Suite {
+        harness: PathBuf::from("/proc/self/exe"),
+        program: program.to_owned(),
+        profile,
+        cgroup: cli.cgroup,
+        jobs: cli.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        within: suite::WITHIN,
+    };
+    let interruption = Interruption::by_signal()?;
+    let cases = suite.run(&cases, &interruption, &show);
+    if io::stderr().is_terminal() {
+        write!(io::stderr().lock(), "\r\x1b[K")?;
+    }
+    let cases = cases?;
     let outcome = Outcome { runtime: profile.name.to_owned(), cases };
     match cli.format {
         Format::Table => outcome.write_table(out)?,
         Format::Json => outcome.write_json(out)?,
     }
     Ok(outcome.count().failed == 0)
+}
+
+/// One line on a terminal, written over with each case that ends.
+fn show(Progress { case, done, all }: Progress) {
+    let mut terminal = io::stderr().lock();
+    if terminal.is_terminal() {
+        // A terminal that is gone has nobody to be told.
+        drop(write!(terminal, "\r\x1b[K[{done:>3}/{all}] {case}").and_then(|()| terminal.flush()));
+    }
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Case>, Failure> {

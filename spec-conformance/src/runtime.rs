@@ -13,61 +13,13 @@ use tempfile::TempDir;
 
 use crate::call::{Finished, Pumped, Streams};
 use crate::container::Container;
+use crate::profile::Profile;
 use crate::report::Report;
 use crate::wait::{Deadline, Pidfd};
 use crate::{Bundle, Error};
 
 /// How long a call may take unless told otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(20);
-
-/// What is particular to one runtime, as data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Profile {
-    /// Name, as on the command line.
-    pub name: &'static str,
-    /// Arguments before the operation, besides `--root`.
-    pub global_args: &'static [&'static str],
-    /// Arguments before the operation that make the runtime as strict as the specification, where it would
-    /// otherwise do what clients expect.
-    pub strict_args: &'static [&'static str],
-    /// Whether the runtime needs its `--root` to exist beforehand.
-    pub root_must_exist: bool,
-}
-
-impl Profile {
-    /// This project's runtime.
-    pub const KETCH: Profile =
-        Profile { name: "ketch", global_args: &[], strict_args: &["--strict"], root_must_exist: false };
-    /// opencontainers/runc.
-    pub const RUNC: Profile =
-        Profile { name: "runc", global_args: &[], strict_args: &[], root_must_exist: false };
-    /// containers/crun. The cgroupfs manager is its default only when built without systemd.
-    pub const CRUN: Profile = Profile {
-        name: "crun",
-        global_args: &["--cgroup-manager", "cgroupfs"],
-        strict_args: &[],
-        root_must_exist: false,
-    };
-    /// youki-dev/youki, which resolves its root before it makes it.
-    pub const YOUKI: Profile =
-        Profile { name: "youki", global_args: &[], strict_args: &[], root_must_exist: true };
-    /// All of them.
-    pub const ALL: [Profile; 4] = [Profile::KETCH, Profile::RUNC, Profile::CRUN, Profile::YOUKI];
-
-    /// The profile of this name.
-    pub fn named(name: &str) -> Option<&'static Profile> {
-        const ALL: &[Profile] = &Profile::ALL;
-        ALL.iter().find(|profile| profile.name == name)
-    }
-
-    /// The profile for a binary of this name, such as `/usr/bin/crun` or `runc-1.3`; ketch's, which is the
-    /// plain command line, for one that is not known.
-    pub fn for_program(program: &Path) -> &'static Profile {
-        let name = program.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let stem = name.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-        Profile::named(stem).unwrap_or(&Profile::KETCH)
-    }
-}
 
 /// A runtime binary with a state directory of its own, which is removed when this is dropped.
 #[derive(Debug)]
@@ -304,13 +256,6 @@ fn line(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_profile_is_found_by_the_name_of_the_binary() {
-        assert_eq!(Profile::for_program(Path::new("/usr/bin/crun")).name, "crun");
-        assert_eq!(Profile::for_program(Path::new("./runc-1.3.6")).name, "runc");
-        assert_eq!(Profile::for_program(Path::new("other")).name, "ketch");
-    }
 
     #[test]
     fn a_call_that_never_ends_is_killed_at_its_deadline() {

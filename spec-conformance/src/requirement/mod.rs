@@ -11,7 +11,7 @@ mod mount_options;
 mod reasons;
 mod runtime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use area::{AREAS, Area};
 
@@ -140,7 +140,7 @@ const fn should(id: &'static str, digest: u64, says: &'static str) -> Requiremen
 }
 
 /// What a case found out about a requirement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "verdict")]
 pub enum Verdict {
     /// The runtime does as the specification says.

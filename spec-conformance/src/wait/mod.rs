@@ -75,8 +75,7 @@ pub fn for_file(
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::file(path)(error)),
         }
-        let mut fds = [PollFd::new(changes.as_fd(), PollFlags::POLLIN)];
-        if !ready(&mut fds, deadline)? {
+        if !for_events(&changes, deadline)? {
             return Err(Error::Deadline {
                 awaited: path.display().to_string(),
                 within: deadline.within(),
@@ -84,8 +83,16 @@ pub fn for_file(
                 stderr: String::new(),
             });
         }
+    }
+}
+
+/// Waits until something happens to what is watched, and takes note of it; `false` when the deadline passed first.
+pub fn for_events(changes: &Inotify, deadline: Deadline) -> Result<bool, Error> {
+    let happened = ready(&mut [PollFd::new(changes.as_fd(), PollFlags::POLLIN)], deadline)?;
+    if happened {
         changes.read_events().map_err(Error::system("read of inotify"))?;
     }
+    Ok(happened)
 }
 
 #[cfg(test)]

@@ -1,0 +1,130 @@
+//! What a stage has: a mount table of its own in which the host can only be read, its own `/proc`, `/dev`, `/run` and
+//! place for temporary files, and those cgroup hierarchies that were asked for. Runs in the performer.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::MsFlags;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
+
+use super::cgroups::{self, Hierarchy, Made};
+use crate::Error;
+use crate::report::proc_text;
+
+/// Turns the namespaces of a performer that has just started into a stage.
+pub(super) fn furnish(directory: &Path, cgroups: &Made) -> Result<(), Error> {
+    cgroups.join()?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP).map_err(Error::system("unshare"))?;
+    let nothing = None::<&Path>;
+    mount(nothing, Path::new("/"), None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")?;
+    read_only()?;
+    mount_new("proc", Path::new("/proc"), MsFlags::empty(), "")?;
+    mount_new("tmpfs", directory, MsFlags::empty(), "mode=755")?;
+    devices()?;
+    hierarchies(&cgroups.hierarchies)?;
+    umask(Mode::from_bits_truncate(0o022));
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "these paths are the harness's own, and no container's")]
+fn mount(
+    source: Option<&Path>,
+    target: &Path,
+    kind: Option<&str>,
+    flags: MsFlags,
+    options: &str,
+) -> Result<(), Error> {
+    let done = nix::mount::mount(source, target, kind, flags, Some(options));
+    done.map_err(|errno| Error::Mount { target: target.to_owned(), errno })
+}
+
+fn mount_new(kind: &str, target: &Path, flags: MsFlags, options: &str) -> Result<(), Error> {
+    mount(Some(Path::new(kind)), target, Some(kind), flags, options)
+}
+
+/// Makes every mount read-only and leaves its other flags alone. One that is hidden below another cannot be reached, by
+/// the runtime either.
+fn read_only() -> Result<(), Error> {
+    const FLAGS: [(&str, MsFlags); 7] = [
+        ("nosuid", MsFlags::MS_NOSUID),
+        ("nodev", MsFlags::MS_NODEV),
+        ("noexec", MsFlags::MS_NOEXEC),
+        ("noatime", MsFlags::MS_NOATIME),
+        ("nodiratime", MsFlags::MS_NODIRATIME),
+        ("relatime", MsFlags::MS_RELATIME),
+        ("ro", MsFlags::MS_RDONLY),
+    ];
+    let table = super::text(Path::new("/proc/self/mountinfo"))?;
+    for own in proc_text::mountinfo(&table).unwrap_or_default() {
+        let kept = FLAGS.iter().filter(|(name, _)| own.has(name)).map(|(_, flag)| *flag);
+        let flags = kept.fold(MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, MsFlags::union);
+        match mount(None, Path::new(&own.point), None, flags, "") {
+            Ok(()) | Err(Error::Mount { errno: Errno::EINVAL | Errno::ENOENT, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A `/dev` as a host has it: what containers need, and nothing that leads to hardware.
+fn devices() -> Result<(), Error> {
+    const NODES: [(&str, u64, u64); 6] =
+        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+    const LINKS: [(&str, &str); 5] = [
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ];
+    let dev = Path::new("/dev");
+    mount_new("tmpfs", dev, MsFlags::MS_NOSUID, "mode=755")?;
+    umask(Mode::empty());
+    for (name, major, minor) in NODES {
+        let mode = Mode::from_bits_truncate(0o666);
+        mknod(&dev.join(name), SFlag::S_IFCHR, mode, makedev(major, minor))
+            .map_err(Error::system("mknod"))?;
+    }
+    for (name, target) in LINKS {
+        symlink(target, dev.join(name)).map_err(Error::file(dev.join(name)))?;
+    }
+    let inside = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    let mounts =
+        [("pts", "devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5"), ("shm", "tmpfs", "mode=1777")];
+    for (name, kind, options) in mounts {
+        let target = dev.join(name);
+        DirBuilder::new().create(&target).map_err(Error::file(&target))?;
+        mount_new(kind, &target, inside, options)?;
+    }
+    Ok(())
+}
+
+/// Mounts the hierarchies where hosts have them. From a new cgroup namespace, each begins at the stage's own cgroup.
+fn hierarchies(chosen: &[Hierarchy]) -> Result<(), Error> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let top = Path::new(cgroups::TOP);
+    // A file system of its own is below: mount(2) refuses one where the same is mounted already.
+    mount_new("tmpfs", top, flags, "mode=755")?;
+    let legacy = chosen.iter().any(|hierarchy| !hierarchy.unified());
+    for hierarchy in chosen {
+        let target = match legacy {
+            true => top.join(hierarchy.name()),
+            false => top.to_owned(),
+        };
+        if legacy {
+            DirBuilder::new().create(&target).map_err(Error::file(&target))?;
+        }
+        mount_new(hierarchy.kind(), &target, flags, hierarchy.options())?;
+        for controller in hierarchy.aliases() {
+            let link = top.join(controller);
+            symlink(hierarchy.name(), &link).map_err(Error::file(&link))?;
+        }
+        if hierarchy.unified() {
+            cgroups::step_aside(&target)?;
+        }
+    }
+    Ok(())
+}
