@@ -1,7 +1,13 @@
 //! Docker: `docker`, by dockerd, its containerd and containerd-shim-runc-v2. Contract: client-contract.md, section 2.
 
+mod build;
+mod daemons;
 mod exec;
+mod files;
+mod limits;
+mod namespaces;
 mod processes;
+mod security;
 
 use crate::Client;
 
@@ -9,8 +15,7 @@ pub(crate) const CLIENT: Client = Client {
     name: "docker",
     start: r#"
         image_root
-        dockerd >/run/dockerd.log 2>&1 &
-        comes docker version
+        dockerd_starts
         tar -C /run/image -c . | docker import -c 'ENV PATH=/bin' -c 'CMD ["sh"]' - $I
     "#,
     words: r#"
@@ -28,8 +33,38 @@ pub(crate) const CLIENT: Client = Client {
         becomes() { comes said "^$2\$" of "$1"; }
         # may BIT COMMAND...: 1 if what is run by COMMAND has the capability, such as 21, CAP_SYS_ADMIN
         may() { echo $((0x$("${@:2}" sed -n 's/^CapEff:.//p' /proc/self/status) >> $1 & 1)); }
-        # cgroup FILE: of the container one, by its hierarchy and name, such as memory/memory.limit_in_bytes
-        cgroup() { cat "/sys/fs/cgroup/${1%%/*}/docker/$(of Id)/${1#*/}"; }
+        # cgroup FILE FILE: of the container one, what it is in version 1, with its hierarchy, and in version 2
+        cgroup() {
+            local place=/sys/fs/cgroup/docker/$(of Id)/$2
+            [ -e "$place" ] || place=/sys/fs/cgroup/${1%%/*}/docker/$(of Id)/${1#*/}
+            cat "$place"
+        }
+        # tree: /run/tree is shared with those who ask for it, and has something mounted below it
+        tree() {
+            umount -R /run/tree 2>/dev/null || true
+            mkdir -p /run/tree
+            mount -t tmpfs none /run/tree
+            mount --make-shared /run/tree
+            mkdir /run/tree/below
+            mount -t tmpfs none /run/tree/below
+            touch /run/tree/below/inside
+        }
+        dockerd_starts() {
+            dockerd --live-restore --experimental >>/run/dockerd.log 2>&1 &
+            comes docker version
+        }
+        # old LINES, kit LINES: the old builder, or BuildKit, builds an image with them
+        old() { DOCKER_BUILDKIT=0 build "$@"; }
+        kit() { DOCKER_BUILDKIT=1 build --progress plain "$@"; }
+        build() {
+            local flags=()
+            while [[ $1 == --* ]]; do flags+=("$1" "$2"); shift 2; done
+            mkdir -p /run/context; echo context >/run/context/file
+            local from="FROM $I"
+            if [[ $1 == AS* ]]; then from="$from $1"; shift; fi
+            printf '%s\n' "$from" "$@" >/run/context/Dockerfile
+            docker build --no-cache -t built "${flags[@]}" /run/context
+        }
     "#,
     clean: r#"
         docker ps -aq | xargs -r docker rm -f
@@ -39,5 +74,14 @@ pub(crate) const CLIENT: Client = Client {
         is '' "$(find /sys/fs/cgroup/*/docker -mindepth 1 -type d)"
     "#,
     peers: &["runc"],
-    scenarios: &[processes::SCENARIOS, exec::SCENARIOS],
+    scenarios: &[
+        processes::SCENARIOS,
+        exec::SCENARIOS,
+        limits::SCENARIOS,
+        security::SCENARIOS,
+        files::SCENARIOS,
+        namespaces::SCENARIOS,
+        daemons::SCENARIOS,
+        build::SCENARIOS,
+    ],
 };
