@@ -114,7 +114,10 @@ impl Checks {
 
     /// Passes if the runtime refused the call.
     pub fn refused(&mut self, requirement: &'static str, call: &Finished) {
-        let expected = format!("`{}` generates an error", call.call);
+        const OPERATIONS: [&str; 7] = ["state", "create", "start", "kill", "delete", "run", "exec"];
+        // The rest of the command line is of this run alone.
+        let operation = call.call.split(' ').find(|word| OPERATIONS.contains(word)).unwrap_or(&call.call);
+        let expected = format!("an error of `{operation}`");
         self.holds(requirement, &expected, &call.exit, !call.exit.success());
     }
 

@@ -42,10 +42,8 @@
 //! | [`case`](mod@case), [`cases`] | how requirements are tested: the runner and the cases by area |
 //! | [`suite`], [`stage`] | a run of many cases, and the place of its own that each has on the host |
 //! | [`spec_text`] | whether the specification's wording moved since the registry was written |
-//! | [`outcome`] | the results as table and JSON |
-//!
-//! Results are printed as a table or JSON. JUnit and TAP output, a requirement by runtime matrix and mutant
-//! runtimes do not exist.
+//! | [`outcome`] | the results: one JSON document, and what it comes to |
+//! | [`mod@format`] | reports: table, JUnit, TAP, Markdown, HTML, several runtimes side by side |
 
 pub mod bundle;
 pub mod call;
@@ -53,6 +51,7 @@ pub mod case;
 pub mod cases;
 pub mod container;
 mod error;
+pub mod format;
 pub mod outcome;
 pub mod profile;
 pub mod report;

@@ -1,13 +1,16 @@
 //! Runs the conformance cases against a runtime: `spec-conformance --runtime /usr/bin/runc`.
 
-use std::io::{self, IsTerminal, Write};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use spec_conformance::cases::CASES;
-use spec_conformance::outcome::Outcome;
-use spec_conformance::requirement::{Requirement, Standing};
+use spec_conformance::format::{self, Format, Notes, Report};
+use spec_conformance::outcome::{Outcome, Run};
+use spec_conformance::requirement::{Level, Requirement, Standing};
 use spec_conformance::spec_text::{self, Drift};
 use spec_conformance::stage::{self, CgroupMode};
 use spec_conformance::suite::{self, Interruption, Progress, Suite};
@@ -15,8 +18,10 @@ use spec_conformance::{Case, Error, Profile};
 
 /// Measure an OCI runtime against the runtime specification, clause by clause.
 #[derive(Debug, Parser)]
-#[command(name = "spec-conformance")]
+#[command(name = "spec-conformance", args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The runtime's binary
     #[arg(long, value_name = "PATH", required_unless_present_any = ["list", "check_spec"])]
     runtime: Option<PathBuf>,
@@ -29,9 +34,21 @@ struct Cli {
     /// How many cases run at once; by default as many as there are processors
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<usize>,
+    /// What reports call the runtime; by default its profile's name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// How to print the results
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+    /// Where to print them, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// A report besides, any number of times: `--report junit=FILE --report html=FILE`
+    #[arg(long = "report", value_name = "FORMAT=FILE")]
+    reports: Vec<Report>,
+    /// What makes the exit status 1: a clause that failed, of this level or of a stronger one
+    #[arg(long, value_enum, default_value = "must", value_name = "LEVEL")]
+    fail_on: FailOn,
     /// List the requirements and the cases that cover them
     #[arg(long)]
     list: bool,
@@ -43,10 +60,36 @@ struct Cli {
     cases: Vec<String>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Put results of several runtimes side by side: what `--report json=FILE` wrote
+    Matrix {
+        /// The form of the page
+        #[arg(long, value_enum, default_value = "markdown")]
+        format: Page,
+        /// Where to print it, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Explanations of failures: a JSON list of {clause, runtimes, note}
+        #[arg(long, value_name = "FILE")]
+        notes: Option<PathBuf>,
+        /// The results, in the order of the columns
+        #[arg(value_name = "RESULTS", required = true)]
+        results: Vec<PathBuf>,
+    },
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    Table,
-    Json,
+enum Page {
+    Markdown,
+    Html,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FailOn {
+    Must,
+    Should,
+    Never,
 }
 
 /// Why nothing could be measured or printed.
@@ -86,17 +129,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all is well: no failed case, no drift.
+/// Whether all is well: no clause failed that matters, no drift.
 fn run(cli: &Cli) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
+    if let Some(Command::Matrix { format, output, notes, results }) = &cli.command {
+        return matrix(*format, output.as_deref(), notes.as_deref(), results);
+    }
     match (&cli.check_spec, &cli.runtime) {
         (Some(directory), _) => drift(&mut out, directory),
-        (None, Some(program)) if !cli.list => measure(&mut out, cli, program),
+        (None, Some(program)) if !cli.list => measure(cli, program),
         _ => list(&mut out),
     }
 }
 
-fn measure(out: &mut impl Write, cli: &Cli, program: &Path) -> Result<bool, Failure> {
+fn measure(cli: &Cli, program: &Path) -> Result<bool, Failure> {
     let cases = chosen(&cli.cases)?;
     let profile = cli.profile.unwrap_or_else(|| Profile::for_program(program));
     // Told once here rather than by every case.
@@ -116,12 +162,53 @@ fn measure(out: &mut impl Write, cli: &Cli, program: &Path) -> Result<bool, Fail
         write!(io::stderr().lock(), "\r\x1b[K")?;
     }
     let cases = cases?;
-    let outcome = Outcome { runtime: profile.name.to_owned(), cases };
-    match cli.format {
-        Format::Table => outcome.write_table(out)?,
-        Format::Json => outcome.write_json(out)?,
+    let outcome = Outcome::new(Run::of(&name(cli, profile, program), program), &cases);
+    for report in &cli.reports {
+        report.write(&outcome)?;
     }
-    Ok(outcome.count().failed == 0)
+    print(cli.output.as_deref(), |out| cli.format.write(&outcome, out))?;
+    Ok(match cli.fail_on {
+        FailOn::Must => !outcome.fails(Level::Must),
+        FailOn::Should => !outcome.fails(Level::Should),
+        FailOn::Never => true,
+    })
+}
+
+/// What reports call the runtime.
+fn name(cli: &Cli, profile: &Profile, program: &Path) -> String {
+    match (&cli.name, program.file_stem().and_then(OsStr::to_str)) {
+        (Some(name), _) => name.clone(),
+        (None, Some(stem)) if *profile == Profile::GENERIC => stem.to_owned(),
+        (None, _) => profile.name.to_owned(),
+    }
+}
+
+/// Prints a document to a file, or to standard output.
+fn print(file: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out: Box<dyn Write> = match file {
+        Some(file) => {
+            Box::new(File::create(file).map_err(|source| Error::File { path: file.into(), source })?)
+        }
+        None => Box::new(io::stdout().lock()),
+    };
+    let mut buffer = BufWriter::new(&mut out);
+    write(&mut buffer)?;
+    Ok(buffer.flush()?)
+}
+
+fn matrix(
+    format: Page,
+    output: Option<&Path>,
+    notes: Option<&Path>,
+    results: &[PathBuf],
+) -> Result<bool, Failure> {
+    let outcomes = results.iter().map(|path| Outcome::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let notes = notes.map_or_else(|| Ok(Notes::default()), Notes::read)?;
+    print(output, |out| match format {
+        Page::Markdown => format::write_markdown(&outcomes, &notes, out),
+        Page::Html => format::write_html(&outcomes, &notes, out),
+    })?;
+    Ok(true)
 }
 
 /// One line on a terminal, written over with each case that ends.

@@ -1,124 +1,355 @@
-//! The results of a run, as a table for people and as JSON for programs.
+//! What a run found out about a runtime: kept as one JSON document, from which every report is made.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::case::{CaseOutcome, Finding};
-use crate::requirement::{Requirement, Verdict};
+use crate::Error;
+use crate::case::CaseOutcome;
+use crate::profile;
+use crate::requirement::{Level, Requirement, SPEC_VERSION, Verdict};
 
-/// What all cases found about one runtime.
-#[derive(Debug, Clone, Serialize)]
-pub struct Outcome {
+/// What was run, when and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
     /// Name of the runtime's profile.
     pub runtime: String,
-    /// In the order in which they ran.
-    pub cases: Vec<CaseOutcome>,
+    /// What it says of its version.
+    pub version: String,
+    /// The version of the specification that it was measured against.
+    pub specification: String,
+    /// Day, in UTC: `2026-01-31`.
+    pub date: String,
+    /// Kernel, architecture and cgroup hierarchies of the host.
+    pub host: String,
 }
 
-/// How many findings there are of each kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Count {
-    /// The runtime does as specified.
-    pub passed: usize,
-    /// It does not.
-    pub failed: usize,
-    /// Not testable on this host.
-    pub skipped: usize,
+/// What all cases found out about one runtime.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What was run.
+    #[serde(flatten)]
+    pub run: Run,
+    /// In the order in which they ran.
+    pub cases: Vec<CaseResult>,
+}
+
+/// What one case found out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaseResult {
+    /// The case's id.
+    pub case: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// Each verdict once.
+    pub findings: Vec<Found>,
+}
+
+/// A verdict on one clause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The requirement's id.
+    pub clause: String,
+    /// What was found.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// What all verdicts on one clause come to, the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mark {
+    /// Some check failed.
+    Fail,
+    /// Some check could not be made here, and none failed.
+    Skip,
+    /// Every check passed.
+    Pass,
+    /// There was no check, and there could be one.
+    Untested,
+    /// There is no check that could be made.
+    Waived,
+}
+
+impl Mark {
+    /// All of them, as reports order them.
+    pub const ALL: [Mark; 5] = [Mark::Pass, Mark::Fail, Mark::Skip, Mark::Untested, Mark::Waived];
+
+    /// Its name in reports.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Mark::Fail => "fail",
+            Mark::Skip => "skip",
+            Mark::Pass => "pass",
+            Mark::Untested => "untested",
+            Mark::Waived => "waived",
+        }
+    }
+}
+
+/// How many clauses have each mark.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally(BTreeMap<Mark, usize>);
+
+impl Tally {
+    /// How many have this one.
+    pub fn of(&self, mark: Mark) -> usize {
+        self.0.get(&mark).copied().unwrap_or_default()
+    }
+
+    /// How many clauses could be tested.
+    pub fn testable(&self) -> usize {
+        self.0.values().sum::<usize>() - self.of(Mark::Waived)
+    }
+
+    /// Clauses with a verdict in a hundred testable ones, rounded down; 100 if there is none.
+    pub fn coverage(&self) -> usize {
+        percent(self.of(Mark::Pass) + self.of(Mark::Fail), self.testable())
+    }
+
+    /// Passed clauses in a hundred with a verdict, rounded down; 100 if there is none.
+    pub fn passing(&self) -> usize {
+        percent(self.of(Mark::Pass), self.of(Mark::Pass) + self.of(Mark::Fail))
+    }
+}
+
+fn percent(part: usize, whole: usize) -> usize {
+    (part * 100).checked_div(whole).unwrap_or(100)
+}
+
+impl Run {
+    /// Of this runtime, here and now. Asks it for its version.
+    pub fn of(runtime: &str, program: &Path) -> Run {
+        let said = profile::version(program);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Run {
+            runtime: runtime.to_owned(),
+            version: said.lines().next().unwrap_or_default().trim().to_owned(),
+            specification: SPEC_VERSION.to_owned(),
+            date: date(now.as_secs() / (24 * 60 * 60)),
+            host: host(),
+        }
+    }
 }
 
 impl Outcome {
-    /// Counts the findings.
-    pub fn count(&self) -> Count {
-        let mut count = Count::default();
-        for finding in self.cases.iter().flat_map(|case| &case.findings) {
-            match finding.verdict {
-                Verdict::Pass => count.passed += 1,
-                Verdict::Fail { .. } => count.failed += 1,
-                Verdict::Skip { .. } => count.skipped += 1,
-            }
-        }
-        count
-    }
-
-    /// One line for each requirement of each case, and below it each failure with both sides.
-    pub fn write_table(&self, out: &mut impl Write) -> io::Result<()> {
-        for case in &self.cases {
-            writeln!(out, "{} ({} ms)", case.case, case.took.as_millis())?;
-            let mut written = Vec::new();
-            for Finding { requirement, .. } in &case.findings {
-                if !written.contains(&requirement) {
-                    written.push(requirement);
-                    write_requirement(out, case, requirement)?;
+    /// The outcome of these cases. Equal verdicts of a case on a clause are one, and a pass beside anything else
+    /// is none.
+    pub fn new(run: Run, cases: &[CaseOutcome]) -> Outcome {
+        let result = |case: &CaseOutcome| {
+            let mut findings: Vec<Found> = Vec::new();
+            for finding in &case.findings {
+                let found =
+                    Found { clause: finding.requirement.to_owned(), verdict: finding.verdict.clone() };
+                let mut others =
+                    case.findings.iter().filter(|other| other.requirement == finding.requirement);
+                let outweighed =
+                    finding.verdict == Verdict::Pass && others.any(|other| other.verdict != Verdict::Pass);
+                if !outweighed && !findings.contains(&found) {
+                    findings.push(found);
                 }
             }
-        }
-        let Count { passed, failed, skipped } = self.count();
-        writeln!(out, "{}: {passed} passed, {failed} failed, {skipped} skipped", self.runtime)
+            let milliseconds = u32::try_from(case.took.as_millis()).unwrap_or(u32::MAX);
+            CaseResult { case: case.case.to_owned(), seconds: f64::from(milliseconds) / 1000.0, findings }
+        };
+        Outcome { run, cases: cases.iter().map(result).collect() }
     }
 
-    /// One JSON document.
-    pub fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut *out, self)?;
-        writeln!(out)
+    /// Reads one.
+    pub fn read(path: &Path) -> Result<Outcome, Error> {
+        let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
+        serde_json::from_str(&text).map_err(|source| Error::file(path)(io::Error::other(source)))
+    }
+
+    /// The verdicts on a clause, with the cases that gave them.
+    pub fn verdicts<'a>(&'a self, id: &'a str) -> impl Iterator<Item = (&'a str, &'a Verdict)> {
+        let found = move |case: &'a CaseResult| {
+            let findings = case.findings.iter().filter(move |found| found.clause == id);
+            findings.map(|found| (case.case.as_str(), &found.verdict))
+        };
+        self.cases.iter().flat_map(found)
+    }
+
+    /// What the verdicts on a clause come to.
+    pub fn mark(&self, requirement: &Requirement) -> Mark {
+        let mark = |(_, verdict): (&str, &Verdict)| match verdict {
+            Verdict::Fail { .. } => Mark::Fail,
+            Verdict::Skip { .. } => Mark::Skip,
+            Verdict::Pass => Mark::Pass,
+        };
+        let without = if requirement.waived.is_some() { Mark::Waived } else { Mark::Untested };
+        self.verdicts(requirement.id).map(mark).min().unwrap_or(without)
+    }
+
+    /// Marks of the clauses that are wanted.
+    pub fn tally(&self, wanted: impl Fn(&Requirement) -> bool) -> Tally {
+        let mut tally = Tally::default();
+        for requirement in Requirement::all().filter(|requirement| wanted(requirement)) {
+            *tally.0.entry(self.mark(requirement)).or_default() += 1;
+        }
+        tally
+    }
+
+    /// Whether a clause of this level, or of a stronger one, failed.
+    pub fn fails(&self, level: Level) -> bool {
+        self.tally(|requirement| requirement.level <= level).of(Mark::Fail) > 0
+    }
+
+    /// Clauses with this mark.
+    pub fn marked(&self, mark: Mark) -> impl Iterator<Item = &'static Requirement> {
+        Requirement::all().filter(move |requirement| self.mark(requirement) == mark)
+    }
+
+    /// One JSON document, with a line for each finding: small, and easy to compare with another.
+    pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Run { runtime, version, specification, date, host } = &self.run;
+        let fields = [
+            ("runtime", runtime),
+            ("version", version),
+            ("specification", specification),
+            ("date", date),
+            ("host", host),
+        ];
+        writeln!(out, "{{")?;
+        for (name, value) in fields {
+            writeln!(out, "  \"{name}\": {},", json(value)?)?;
+        }
+        write!(out, "  \"cases\": [")?;
+        for (at, CaseResult { case, seconds, findings }) in self.cases.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            write!(out, "{comma}\n    {{\"case\": {}, \"seconds\": {seconds}, \"findings\": [", json(case)?)?;
+            for (at, found) in findings.iter().enumerate() {
+                let comma = if at > 0 { "," } else { "" };
+                write!(out, "{comma}\n      {}", json(found)?)?;
+            }
+            write!(out, "]}}")?;
+        }
+        writeln!(out, "]\n}}")
     }
 }
 
-/// A requirement passes if all its findings do.
-fn write_requirement(out: &mut impl Write, case: &CaseOutcome, id: &str) -> io::Result<()> {
-    let verdicts = || case.findings.iter().filter(|finding| finding.requirement == id).map(|f| &f.verdict);
-    let word = if verdicts().any(|verdict| matches!(verdict, Verdict::Fail { .. })) {
-        "FAIL"
-    } else if verdicts().any(|verdict| matches!(verdict, Verdict::Skip { .. })) {
-        "skip"
-    } else {
-        "pass"
-    };
-    let says = Requirement::find(id).map(|requirement| requirement.says).unwrap_or_default();
-    writeln!(out, "  {word}  {id:<16} {says}")?;
-    for verdict in verdicts() {
-        match verdict {
-            Verdict::Pass => {}
-            Verdict::Fail { expected, observed } => {
-                writeln!(out, "        expected {expected}\n        observed {}", observed.trim_end())?;
-            }
-            Verdict::Skip { needs } => writeln!(out, "        needs {needs}")?,
-        }
+fn json<T: Serialize>(value: &T) -> io::Result<String> {
+    Ok(serde_json::to_string(value)?)
+}
+
+/// The day that begins so many days after 1970-01-01, in the Gregorian calendar.
+fn date(days: u64) -> String {
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let (mut year, mut day) = (1970, days);
+    while day >= 365 + u64::from(leap(year)) {
+        day -= 365 + u64::from(leap(year));
+        year += 1;
     }
-    Ok(())
+    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 1;
+    for length in lengths {
+        if day < length {
+            break;
+        }
+        day -= length;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02}", day + 1)
+}
+
+/// What of the host decides which cases can run.
+fn host() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let is_there = |path: &str| Path::new("/sys/fs/cgroup").join(path).exists();
+    let cgroups = match (is_there("cgroup.controllers"), is_there("unified")) {
+        (true, _) => "v2",
+        (false, true) => "hybrid",
+        (false, false) => "v1",
+    };
+    format!("Linux {} {}, cgroup {cgroups}", release.trim(), std::env::consts::ARCH)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::case::Finding;
 
-    fn outcome() -> Outcome {
-        let fail = Verdict::Fail { expected: "1".into(), observed: "2".into() };
+    pub(crate) const PASSED: &str = "config.mounts.order";
+    pub(crate) const FAILED: &str = "config.root.readonly";
+    pub(crate) const SKIPPED: &str = "config-linux.default-filesystems.available";
+    pub(crate) const WAIVED: &str = "config.root.hyper-v";
+
+    /// One clause of each mark.
+    pub(crate) fn outcome(runtime: &str) -> Outcome {
+        let fail =
+            || Verdict::Fail { expected: "read-only, \"ro\" <&>".into(), observed: "rw\n# not ok".into() };
         let finding = |requirement, verdict| Finding { requirement, verdict };
-        let findings = vec![finding("A", Verdict::Pass), finding("B", Verdict::Pass), finding("A", fail)];
-        let case = CaseOutcome { case: "case", took: Duration::from_millis(5), findings };
-        Outcome { runtime: "r".into(), cases: vec![case] }
+        let findings = vec![
+            finding(PASSED, Verdict::Pass),
+            finding(FAILED, Verdict::Pass),
+            finding(PASSED, Verdict::Pass),
+            finding(FAILED, fail()),
+            finding(FAILED, fail()),
+            finding(SKIPPED, Verdict::Skip { needs: "a kernel with #sysfs".into() }),
+        ];
+        let case = CaseOutcome { case: "case", took: Duration::from_millis(1500), findings };
+        let text = |text: &str| text.to_owned();
+        let run = Run {
+            runtime: runtime.to_owned(),
+            version: text("runtime 1.0 <beta>"),
+            specification: text(SPEC_VERSION),
+            date: text("2026-01-31"),
+            host: text("Linux 6.1 x86_64, cgroup v2"),
+        };
+        Outcome::new(run, &[case])
     }
 
     #[test]
-    fn one_failure_among_passes_fails_the_requirement() {
-        let mut table = Vec::new();
-        outcome().write_table(&mut table).unwrap();
-        let table = String::from_utf8(table).unwrap();
-        assert_eq!(table.matches("FAIL  A").count(), 1, "{table}");
-        assert!(
-            table.contains("pass  B") && table.contains("expected 1") && table.contains("2 passed, 1 failed")
+    fn one_failure_among_passes_fails_the_clause_and_is_told_once() {
+        let outcome = outcome("r");
+        let told: Vec<&str> = outcome.cases[0].findings.iter().map(|found| found.clause.as_str()).collect();
+        assert_eq!(told, [PASSED, FAILED, SKIPPED]);
+        let mark = |id| outcome.mark(Requirement::find(id).unwrap());
+        assert_eq!(
+            [PASSED, FAILED, SKIPPED, WAIVED].map(mark),
+            [Mark::Pass, Mark::Fail, Mark::Skip, Mark::Waived]
         );
+        assert_eq!(mark("config.mounts.relative"), Mark::Untested);
     }
 
     #[test]
-    fn json_keeps_each_verdict_with_its_sides() {
-        let mut json = Vec::new();
-        outcome().write_json(&mut json).unwrap();
-        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
-        assert_eq!(value["cases"][0]["findings"][2]["verdict"], "fail");
-        assert_eq!(value["cases"][0]["findings"][2]["observed"], "2");
+    fn tallies_count_each_clause_once_and_a_clause_without_a_verdict_lowers_the_coverage() {
+        let tally = outcome("r").tally(|requirement| requirement.id.starts_with("config.root."));
+        assert_eq!((tally.of(Mark::Fail), tally.of(Mark::Untested), tally.of(Mark::Waived)), (1, 3, 5));
+        assert_eq!((tally.testable(), tally.coverage(), tally.passing()), (4, 25, 0));
+        assert_eq!((Tally::default().coverage(), Tally::default().passing()), (100, 100));
+    }
+
+    #[test]
+    fn what_fails_is_told_by_level() {
+        let mut outcome = outcome("r");
+        assert!(outcome.fails(Level::Must) && outcome.fails(Level::Should));
+        outcome.cases[0].findings.retain(|found| found.clause != FAILED);
+        assert!(!outcome.fails(Level::Should));
+        outcome.cases[0].findings[1].verdict =
+            Verdict::Fail { expected: String::new(), observed: String::new() };
+        assert!(!outcome.fails(Level::Must) && outcome.fails(Level::Should));
+    }
+
+    #[test]
+    fn json_is_read_as_it_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.json");
+        let outcome = outcome("r");
+        outcome.write_json(&mut std::fs::File::create(&path).unwrap()).unwrap();
+        assert_eq!(Outcome::read(&path).unwrap(), outcome);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("\n      {\"clause\":\"config.root.readonly\",\"verdict\":\"fail\""), "{text}");
+    }
+
+    #[test]
+    fn days_are_dates() {
+        assert_eq!([0, 58, 59, 789, 11_016, 20_483].map(date).join(" "), {
+            "1970-01-01 1970-02-28 1970-03-01 1972-02-29 2000-02-29 2026-01-30"
+        });
     }
 }

@@ -69,7 +69,7 @@ impl Profile {
 }
 
 /// What a program prints for `--version`; nothing if it does not know that.
-fn version(program: &Path) -> String {
+pub(crate) fn version(program: &Path) -> String {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }

@@ -16,6 +16,9 @@ use tempfile::TempDir;
 
 const WITHIN: Duration = Duration::from_secs(30);
 
+/// The one question that is put to a runtime outside of any stage.
+const VERSION: &str = "[ \"$1\" = --version ] && exec echo scripted 1.0";
+
 /// A directory with a script as runtime in it, and one for temporary files.
 struct Host {
     directory: TempDir,
@@ -28,7 +31,7 @@ impl Host {
         std::fs::create_dir(host.path("tmp")).unwrap();
         mkfifo(&host.path("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
         let program = host.path("runtime");
-        let text = format!("#!/bin/sh\nHOST={}\n{script}\n", host.directory.path().display());
+        let text = format!("#!/bin/sh\n{VERSION}\nHOST={}\n{script}\n", host.directory.path().display());
         std::fs::write(&program, text).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         host
