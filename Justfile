@@ -50,9 +50,9 @@ release:
 bench *ARGS:
     cargo build --quiet --locked --release -p integration-tests --bins && KETCH=${KETCH:-$(scripts/release)} {{ target }}/release/bench {{ ARGS }}
 
-# Conformance of ketch and of the peers in $PEERS or PATH (root)
-compare: binaries
-    @for name in ketch crun runc youki; do program=$(PATH="{{ target }}/debug:${PEERS:+$PEERS:}$PATH" command -v $name) && { echo "== $program"; {{ target }}/debug/spec-conformance --runtime "$program"; }; done; true
+# Measure ketch and the peers in $PEERS or PATH, and rewrite docs/conformance (root)
+compare *NAMES:
+    scripts/compare {{ NAMES }}
 
 # Conformance of ketch, clause by clause (root)
 conformance:
