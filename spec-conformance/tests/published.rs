@@ -45,7 +45,10 @@ fn every_failure_is_explained_and_every_explanation_is_of_a_failure() {
         let runtime = &outcome.run.runtime;
         for requirement in outcome.marked(Mark::Fail) {
             let id = requirement.id;
-            assert!(notes.about(id, runtime).is_some(), "{runtime} fails {id} and notes.json says nothing of it");
+            assert!(
+                notes.about(id, runtime).is_some(),
+                "{runtime} fails {id} and notes.json says nothing of it"
+            );
         }
     }
     for note in notes.iter() {
