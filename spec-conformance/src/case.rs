@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::Error;
+use crate::bundle::BundleBuilder;
 use crate::call::Finished;
 use crate::cases::CASES;
 use crate::requirement::Verdict;
@@ -110,6 +111,34 @@ impl Checks {
         } else {
             self.fail(requirement, expected, &format!("{observed:?}"));
         }
+    }
+
+    /// Passes if the runtime cannot be brought to run this bundle.
+    pub fn refuses(
+        &mut self,
+        requirement: &'static str,
+        runtime: &Runtime,
+        bundle: BundleBuilder,
+        what: &str,
+    ) -> Result<(), Error> {
+        let call = runtime.run(&bundle.build()?)?;
+        let expected = format!("{what} is an error");
+        self.holds(requirement, &expected, &call.exit, !call.exit.success());
+        Ok(())
+    }
+
+    /// Passes if the runtime runs this bundle, whose program ends well.
+    pub fn accepts(
+        &mut self,
+        requirement: &'static str,
+        runtime: &Runtime,
+        bundle: BundleBuilder,
+        what: &str,
+    ) -> Result<(), Error> {
+        let call = runtime.run(&bundle.build()?)?;
+        let expected = format!("{what} is no error");
+        self.holds(requirement, &expected, &(call.exit, call.stderr.trim()), call.exit.success());
+        Ok(())
     }
 
     /// Passes if the runtime refused the call.

@@ -101,6 +101,20 @@ pub(super) fn remove(root: &mut Value, pointer: &str) {
     }
 }
 
+/// Replaces [`crate::Bundle::HERE`] at the beginning of texts by the bundle's directory.
+pub(super) fn place_here(value: &mut Value, bundle: &Path) {
+    match value {
+        Value::String(text) => {
+            if let Some(rest) = text.strip_prefix(crate::Bundle::HERE) {
+                *text = format!("{}{rest}", bundle.display());
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|element| place_here(element, bundle)),
+        Value::Object(members) => members.values_mut().for_each(|member| place_here(member, bundle)),
+        _ => {}
+    }
+}
+
 /// Makes a configuration from another host fit this one: its root and bind sources exist below `bundle`
 /// afterwards, and namespaces to join that do not exist here are made anew.
 pub(super) fn settle(config: &mut Value, bundle: &Path) -> Result<(), Error> {
@@ -173,6 +187,13 @@ mod tests {
         assert!(Path::new(config["mounts"][2]["source"].as_str().unwrap()).is_dir());
         assert_eq!(config["linux"]["namespaces"][0], json!({"type": "network"}));
         assert_eq!(config["linux"]["namespaces"][1]["path"], "/proc/self/ns/uts");
+    }
+
+    #[test]
+    fn texts_that_begin_with_the_bundle_get_its_path() {
+        let mut config = json!({"mounts": [{"source": "$BUNDLE/a", "options": ["x=$BUNDLE", 1]}]});
+        place_here(&mut config, Path::new("/b"));
+        assert_eq!(config, json!({"mounts": [{"source": "/b/a", "options": ["x=$BUNDLE", 1]}]}));
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub struct BundleBuilder {
     busybox: bool,
     owner: Option<(u32, u32)>,
     files: Vec<(PathBuf, String)>,
+    beside: Vec<(PathBuf, String)>,
     misplaced: Option<String>,
 }
 
@@ -47,6 +48,9 @@ impl Bundle {
     pub fn from_config(config: Value) -> BundleBuilder {
         BundleBuilder::starting_from(config, true)
     }
+
+    /// What a text of a configuration begins with that is to begin with the bundle's directory.
+    pub const HERE: &str = "$BUNDLE";
 
     /// The bundle's directory.
     pub fn path(&self) -> &Path {
@@ -79,7 +83,21 @@ impl Bundle {
 
 impl BundleBuilder {
     fn starting_from(config: Value, foreign: bool) -> BundleBuilder {
-        BundleBuilder { config, foreign, busybox: false, owner: None, files: Vec::new(), misplaced: None }
+        BundleBuilder {
+            config,
+            foreign,
+            busybox: false,
+            owner: None,
+            files: Vec::new(),
+            beside: Vec::new(),
+            misplaced: None,
+        }
+    }
+
+    /// Has the probe report, and look at these paths.
+    pub fn looking_at<S: Into<String>>(self, paths: impl IntoIterator<Item = S>) -> BundleBuilder {
+        let questions = paths.into_iter().flat_map(|path| ["--stat".to_owned(), path.into()]);
+        self.args(["/bin/probe".to_owned(), "report".to_owned()].into_iter().chain(questions))
     }
 
     /// Sets `process.args`.
@@ -124,6 +142,13 @@ impl BundleBuilder {
         self
     }
 
+    /// Writes a file into the bundle's directory, beside the root file system. [`Bundle::HERE`] names that directory in
+    /// the configuration.
+    pub fn file_beside(mut self, path: impl Into<PathBuf>, content: impl Into<String>) -> BundleBuilder {
+        self.beside.push((path.into(), content.into()));
+        self
+    }
+
     /// Gives the root file system to this user and group of the host. By default its owner is whoever the
     /// configuration maps to the container's root.
     pub fn owned_by(self, uid: u32, gid: u32) -> BundleBuilder {
@@ -149,6 +174,10 @@ impl BundleBuilder {
         for (path, content) in &self.files {
             rootfs::add_file(&root, path, content)?;
         }
+        for (path, content) in &self.beside {
+            rootfs::add_file(directory.path(), path, content)?;
+        }
+        config::place_here(&mut self.config, directory.path());
         if let Some((uid, gid)) = self.owner.or_else(|| config::mapped_root(&self.config)) {
             give(&root, uid, gid)?;
         }

@@ -7,7 +7,9 @@ use crate::report::{Kind, PathFacts, PathReport, Report};
 use crate::runtime::Runtime;
 use crate::{Bundle, Error};
 
-pub(super) const MOUNT_ORDER: Case =
+pub(super) const CASES: &[Case] = &[MOUNT_ORDER, MOUNT_OPTIONS, READONLY, MASKED, DEVICES];
+
+const MOUNT_ORDER: Case =
     Case { id: "mounts-order", proves: &["config.mounts.order", "config.mounts.relative"], run: mount_order };
 
 /// A mount inside another one exists only if they were made in this order.
@@ -28,7 +30,7 @@ fn mount_order(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const MOUNT_OPTIONS: Case = Case {
+const MOUNT_OPTIONS: Case = Case {
     id: "mounts-options",
     proves: &[
         "config.linux-mount-options.nosuid",
@@ -88,7 +90,7 @@ fn mount_options(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const READONLY: Case = Case {
+const READONLY: Case = Case {
     id: "paths-readonly",
     proves: &["config.root.readonly", "config-linux.readonly-paths.readonly"],
     run: readonly,
@@ -119,8 +121,7 @@ fn readonly(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const MASKED: Case =
-    Case { id: "paths-masked", proves: &["config-linux.masked-paths.masked"], run: masked };
+const MASKED: Case = Case { id: "paths-masked", proves: &["config-linux.masked-paths.masked"], run: masked };
 
 fn masked(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let (file, directory, open) = ("/data/secret", "/data/hidden", "/data/open");
@@ -150,7 +151,7 @@ fn masked(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const DEVICES: Case = Case {
+const DEVICES: Case = Case {
     id: "devices-default",
     proves: &["config-linux.default-devices.nodes", "runtime-linux.dev-symbolic-links.links"],
     run: devices,

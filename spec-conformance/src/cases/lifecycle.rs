@@ -7,10 +7,12 @@ use crate::case::{Case, Checks};
 use crate::runtime::Runtime;
 use crate::{Bundle, Error};
 
+pub(super) const CASES: &[Case] = &[STATE, CREATE, ROLLBACK, START, KILL, DELETE];
+
 /// A process that stays until it is told to go.
 const WAIT: [&str; 2] = ["/bin/probe", "wait"];
 
-pub(super) const STATE: Case = Case {
+const STATE: Case = Case {
     id: "lifecycle-state",
     proves: &[
         "runtime.query-state.unknown",
@@ -52,7 +54,7 @@ fn state(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const CREATE: Case = Case {
+const CREATE: Case = Case {
     id: "lifecycle-create",
     proves: &["runtime.create.id-in-use", "runtime.create.args", "runtime.lifecycle.edits"],
     run: create,
@@ -79,7 +81,7 @@ fn create(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const ROLLBACK: Case = Case {
+const ROLLBACK: Case = Case {
     id: "lifecycle-rollback",
     proves: &["runtime.create.cannot-apply", "runtime.errors.nothing-left"],
     run: rollback,
@@ -108,7 +110,7 @@ fn rollback(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const START: Case = Case {
+const START: Case = Case {
     id: "lifecycle-start",
     proves: &["runtime.start.not-created", "runtime.start.program"],
     run: start,
@@ -128,7 +130,7 @@ fn start(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const KILL: Case =
+const KILL: Case =
     Case { id: "lifecycle-kill", proves: &["runtime.kill.not-running", "runtime.kill.signal"], run: kill };
 
 fn kill(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
@@ -143,7 +145,7 @@ fn kill(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const DELETE: Case = Case {
+const DELETE: Case = Case {
     id: "lifecycle-delete",
     proves: &["runtime.delete.not-stopped", "runtime.delete.resources", "runtime.delete.reuse"],
     run: delete,

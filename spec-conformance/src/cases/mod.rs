@@ -8,26 +8,30 @@ mod process;
 use crate::case::Case;
 
 /// Every case, in the order in which they run.
-pub const CASES: &[Case] = &[
-    process::PROGRAM,
-    process::USER,
-    process::CAPABILITIES,
-    process::RLIMITS,
-    process::ATTRIBUTES,
-    process::DESCRIPTORS,
-    namespaces::NEW,
-    namespaces::INHERITED,
-    namespaces::INVALID,
-    namespaces::NAMES,
-    filesystem::MOUNT_ORDER,
-    filesystem::MOUNT_OPTIONS,
-    filesystem::READONLY,
-    filesystem::MASKED,
-    filesystem::DEVICES,
-    lifecycle::STATE,
-    lifecycle::CREATE,
-    lifecycle::ROLLBACK,
-    lifecycle::START,
-    lifecycle::KILL,
-    lifecycle::DELETE,
-];
+pub const CASES: &[Case] = &ALL;
+
+const AREAS: [&[Case]; 4] = [process::CASES, namespaces::CASES, filesystem::CASES, lifecycle::CASES];
+
+const ALL: [Case; count()] = {
+    let mut all = [AREAS[0][0]; count()];
+    let (mut area, mut next) = (0, 0);
+    while area < AREAS.len() {
+        let mut case = 0;
+        while case < AREAS[area].len() {
+            all[next] = AREAS[area][case];
+            next += 1;
+            case += 1;
+        }
+        area += 1;
+    }
+    all
+};
+
+const fn count() -> usize {
+    let (mut area, mut count) = (0, 0);
+    while area < AREAS.len() {
+        count += AREAS[area].len();
+        area += 1;
+    }
+    count
+}

@@ -10,6 +10,8 @@ use crate::report::proc_text::namespace_inode;
 use crate::runtime::Runtime;
 use crate::{Bundle, Error};
 
+pub(super) const CASES: &[Case] = &[NEW, INHERITED, INVALID, NAMES];
+
 /// Types of the configuration and their names in `/proc/PID/ns`, for those in the default bundle.
 const TYPES: [(&str, &str); 6] = [
     ("pid", "pid"),
@@ -30,8 +32,7 @@ fn runtime_namespaces() -> Result<BTreeMap<&'static str, u64>, Error> {
     TYPES.into_iter().map(inode).collect()
 }
 
-pub(super) const NEW: Case =
-    Case { id: "namespaces-new", proves: &["config-linux.namespaces.new"], run: new };
+const NEW: Case = Case { id: "namespaces-new", proves: &["config-linux.namespaces.new"], run: new };
 
 fn new(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let ours = runtime_namespaces()?;
@@ -53,7 +54,7 @@ fn new(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const INHERITED: Case =
+const INHERITED: Case =
     Case { id: "namespaces-inherited", proves: &["config-linux.namespaces.inherit"], run: inherited };
 
 fn inherited(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
@@ -74,7 +75,7 @@ fn inherited(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const INVALID: Case = Case {
+const INVALID: Case = Case {
     id: "namespaces-invalid",
     proves: &["config-linux.namespaces.wrong-type", "config-linux.namespaces.twice"],
     run: invalid,
@@ -89,7 +90,7 @@ fn invalid(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const NAMES: Case = Case {
+const NAMES: Case = Case {
     id: "uts-names",
     proves: &["config.hostname.hostname", "config.domainname.domainname"],
     run: names,

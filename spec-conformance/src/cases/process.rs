@@ -10,7 +10,9 @@ use crate::report::{Capabilities, Ids, Mask, Rlimit};
 use crate::runtime::Runtime;
 use crate::{Bundle, Error};
 
-pub(super) const PROGRAM: Case = Case {
+pub(super) const CASES: &[Case] = &[PROGRAM, USER, CAPABILITIES, RLIMITS, ATTRIBUTES, DESCRIPTORS];
+
+const PROGRAM: Case = Case {
     id: "process-program",
     proves: &["config.process.cwd", "config.process.env", "config.process.args", "config.process.path"],
     run: program,
@@ -32,7 +34,7 @@ fn program(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const USER: Case = Case {
+const USER: Case = Case {
     id: "process-user",
     proves: &[
         "config.posix-platform-user.uid",
@@ -53,7 +55,7 @@ fn user(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const CAPABILITIES: Case = Case {
+const CAPABILITIES: Case = Case {
     id: "process-capabilities",
     proves: &["config.linux-process.capabilities", "config.linux-process.no-new-privileges"],
     run: capabilities,
@@ -85,7 +87,7 @@ fn capabilities(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const RLIMITS: Case = Case {
+const RLIMITS: Case = Case {
     id: "process-rlimits",
     proves: &[
         "config.posix-process.soft-value",
@@ -112,7 +114,7 @@ fn rlimits(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const ATTRIBUTES: Case = Case {
+const ATTRIBUTES: Case = Case {
     id: "process-attributes",
     proves: &["config.linux-process.oom-score", "config.linux-process.oom-score-unset"],
     run: attributes,
@@ -128,7 +130,7 @@ fn attributes(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) const DESCRIPTORS: Case = Case {
+const DESCRIPTORS: Case = Case {
     id: "process-descriptors",
     proves: &["runtime-linux.file-descriptors.standard-streams"],
     run: descriptors,

@@ -96,8 +96,18 @@ pub struct Report {
     pub sysctls: BTreeMap<String, Result<String, String>>,
     /// The paths asked for.
     pub paths: BTreeMap<String, PathReport>,
+    /// What the system calls asked for returned: a number or the errno's name.
+    pub calls: BTreeMap<String, String>,
+    /// How attempts went, by their words (`read PATH`, `write PATH`, `node c MAJOR MINOR`); `Err` carries the errno's name.
+    pub tries: BTreeMap<String, Result<(), String>>,
+    /// Offsets of the time namespace by clock: seconds and nanoseconds; empty where the kernel has none.
+    pub time_offsets: BTreeMap<String, (i64, i64)>,
+    /// Size of the terminal on standard input; `None` if that is no terminal.
+    pub terminal: Option<WindowSize>,
     /// What was on standard input, when asked for; a hook gets the container's state there.
     pub stdin: Option<String>,
+    /// The process that the state on standard input names, if there is one.
+    pub peer: Option<Peer>,
     /// Sources that could not be read, with the errno's name.
     pub unread: BTreeMap<String, String>,
 }
@@ -121,6 +131,11 @@ impl Report {
     /// The mount that covers `point`: the last one in the table, as a later mount hides an earlier one.
     pub fn mount(&self, point: &str) -> Option<&Mount> {
         self.mounts.iter().rev().find(|mount| mount.point == point)
+    }
+
+    /// The facts about a path that was asked for, when there is a file.
+    pub fn facts(&self, path: &str) -> Option<&PathFacts> {
+        self.paths.get(path).and_then(PathReport::present)
     }
 
     /// Value of an environment variable; the first wins, as in getenv(3).
@@ -244,6 +259,28 @@ pub struct MemoryPolicy {
     pub mode: u32,
     /// The nodes that it names.
     pub nodes: Vec<u32>,
+}
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Height in characters.
+    pub rows: u16,
+    /// Width in characters.
+    pub columns: u16,
+}
+
+/// A container's process as a hook sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its process id, from the state.
+    pub pid: i32,
+    /// The argument vector that it has at this moment.
+    pub args: Vec<String>,
+    /// Inode of each of its namespaces by its name in `/proc/PID/ns`.
+    pub namespaces: BTreeMap<String, u64>,
+    /// Whether the bundle's path leads from its root to something, as it does until that root is changed.
+    pub sees_bundle: bool,
 }
 
 /// A network interface.

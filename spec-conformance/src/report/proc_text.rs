@@ -1,5 +1,7 @@
 //! Parsers for the text files of procfs. Pure: text in, values out. See proc(5).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// One line of `/proc/PID/mountinfo`. See proc_pid_mountinfo(5).
@@ -157,6 +159,16 @@ pub fn stat(text: &str) -> Option<Stat> {
     Some(Stat { ppid: next()?, pgid: next()?, sid: next()?, tty: next()? })
 }
 
+/// Reads `/proc/PID/timens_offsets`: seconds and nanoseconds by clock. `None` if a line is malformed. See
+/// time_namespaces(7).
+pub fn time_offsets(text: &str) -> Option<BTreeMap<String, (i64, i64)>> {
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_owned(), (words.next()?.parse().ok()?, words.next()?.parse().ok()?)))
+    };
+    text.lines().map(line).collect()
+}
+
 /// The inode in a namespace link such as `mnt:[4026531841]`.
 pub fn namespace_inode(link: &str) -> Option<u64> {
     link.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
@@ -212,6 +224,13 @@ mod tests {
         assert_eq!(memberships[0].path, "/a:b");
         assert_eq!(memberships[0].controllers, ["cpu", "cpuacct"]);
         assert!(memberships[1].controllers.is_empty());
+    }
+
+    #[test]
+    fn offsets_of_clocks_may_be_negative() {
+        let offsets = time_offsets("monotonic       -7         5\nboottime 0 0\n").unwrap();
+        assert_eq!(offsets["monotonic"], (-7, 5));
+        assert_eq!(time_offsets("monotonic 1\n"), None);
     }
 
     #[test]

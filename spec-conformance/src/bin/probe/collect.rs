@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::utsname::uname;
 use spec_conformance::report::proc_text::{self, status_field};
-use spec_conformance::report::{Capabilities, Ids, Interface, Mask, Report, Rlimit, Signals};
+use spec_conformance::report::{Capabilities, Ids, Interface, Mask, Peer, Report, Rlimit, Signals};
 
 use crate::{paths, sys};
 
@@ -21,6 +21,19 @@ pub(crate) struct Question {
     pub(crate) stdin: bool,
     pub(crate) sysctls: Vec<String>,
     pub(crate) paths: Vec<String>,
+    pub(crate) calls: Vec<String>,
+    pub(crate) tries: Vec<Try>,
+}
+
+/// Something to be tried.
+#[derive(Debug, Clone)]
+pub(crate) enum Try {
+    /// Opening a path for reading.
+    Read(String),
+    /// Opening a path for writing.
+    Write(String),
+    /// Making a device: its type, major and minor number.
+    Node(String),
 }
 
 pub(crate) fn report(question: &Question) -> io::Result<Report> {
@@ -38,9 +51,17 @@ pub(crate) fn report(question: &Question) -> io::Result<Report> {
     for path in &question.paths {
         report.paths.insert(path.clone(), paths::look(path));
     }
+    for call in &question.calls {
+        report.calls.insert(call.clone(), crate::obey::answer(call));
+    }
+    for attempt in &question.tries {
+        let (name, result) = paths::attempt(attempt);
+        report.tries.insert(name, result.map_err(|error| sys::errno_name(&error)));
+    }
     if question.stdin {
         let mut text = String::new();
         io::stdin().lock().read_to_string(&mut text)?;
+        report.peer = peer(&text);
         report.stdin = Some(text);
     }
     report.unread = sources.unread;
@@ -93,16 +114,34 @@ impl Sources {
 
     fn namespaces(&mut self) -> BTreeMap<String, u64> {
         const DIRECTORY: &str = "/proc/self/ns";
-        let Ok(entries) = fs::read_dir(DIRECTORY) else {
+        namespaces(Path::new(DIRECTORY)).unwrap_or_else(|_| {
             self.failed(DIRECTORY, "unreadable");
-            return BTreeMap::new();
-        };
-        let inode = |entry: fs::DirEntry| {
-            let link = fs::read_link(entry.path()).ok()?;
-            Some((entry.file_name().into_string().ok()?, proc_text::namespace_inode(link.to_str()?)?))
-        };
-        entries.flatten().filter_map(inode).collect()
+            BTreeMap::new()
+        })
     }
+}
+
+/// The process of the container whose state this is, as far as it can be seen from here.
+fn peer(state: &str) -> Option<Peer> {
+    let state: serde_json::Value = serde_json::from_str(state).ok()?;
+    let pid = i32::try_from(state["pid"].as_i64()?).ok()?;
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let args = fs::read(process.join("cmdline")).ok()?;
+    let bundle = state["bundle"].as_str()?.trim_start_matches('/');
+    Some(Peer {
+        pid,
+        args: proc_text::nul_separated(&args),
+        namespaces: namespaces(&process.join("ns")).unwrap_or_default(),
+        sees_bundle: process.join("root").join(bundle).exists(),
+    })
+}
+
+fn namespaces(directory: &Path) -> io::Result<BTreeMap<String, u64>> {
+    let inode = |entry: fs::DirEntry| {
+        let link = fs::read_link(entry.path()).ok()?;
+        Some((entry.file_name().into_string().ok()?, proc_text::namespace_inode(link.to_str()?)?))
+    };
+    Ok(fs::read_dir(directory)?.flatten().filter_map(inode).collect())
 }
 
 fn identity(report: &mut Report) {
@@ -170,6 +209,9 @@ fn from_procfs(report: &mut Report, sources: &mut Sources) {
     report.personality =
         sources.text("/proc/self/personality", |text| u32::from_str_radix(text.trim(), 16).ok());
     report.namespaces = sources.namespaces();
+    // Since Linux 5.6; without time namespaces there is none.
+    let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    report.time_offsets = proc_text::time_offsets(&offsets).unwrap_or_default();
     // Without an LSM that labels processes, reading fails with EINVAL: that is "no label", not a failure.
     report.label = fs::read_to_string("/proc/self/attr/current")
         .ok()
@@ -194,6 +236,7 @@ fn system_calls(report: &mut Report, sources: &mut Sources) {
         Ok(priority) => report.io_priority = priority,
         Err(errno) => sources.failed("ioprio_get(2)", &format!("{errno:?}")),
     }
+    report.terminal = sys::window_size();
     report.memory_policy = sys::memory_policy().ok();
     for (name, resource) in RESOURCES {
         match getrlimit(resource) {

@@ -1,13 +1,22 @@
 //! The payload of every test container: usually PID 1, one static file, nothing else needed in its rootfs.
 //!
 //! ```text
-//! probe report [--out PATH] [--stdin] [--sysctl NAME]... [--stat PATH]...   what is seen, as one JSON document
+//! probe report [OPTION]...  prints what is seen, as one JSON document
+//!     --out PATH            to a file
+//!     --stdin               with standard input; if that is a container's state, with that one's process
+//!     --stat PATH, --sysctl NAME, --call "N [ARG]..."       what a path, a sysctl, a system call gives
+//!     --read PATH, --write PATH, --node "c|b MAJOR MINOR"   whether a file can be opened, a device be made
+//! probe stay PATH           adds its process id to a file, leaves with 0 on TERM
 //! probe exit N              leaves with status N
 //! probe signal N            sends itself signal N; the kernel shields PID 1 from it, which is status 3
 //! probe wait                prints "ready", leaves with 0 on TERM
 //! probe trap SIGNAL         prints "ready", on that signal "got SIGNAL", leaves with 0
 //! probe cat                 copies standard input to standard output
 //! probe write PATH TEXT     replaces a file's content
+//! probe append PATH TEXT    adds a line to a file
+//! probe write-exit PATH TEXT N   adds a line to a file and leaves with status N
+//! probe descriptors         opens files until it is refused, prints how many descriptors it then has
+//! probe raise-limit         sets RLIMIT_NOFILE above its hard limit, prints "ok" or the errno's name
 //! probe open-write PATH     prints "ok" or the errno's name of opening for writing
 //! probe alloc MIB [hold]    touches that much memory, prints "ready"; with "hold", keeps it until TERM
 //! probe call N [ARG]...     makes system call number N, prints what it returned or its errno's name
@@ -29,7 +38,7 @@ mod sys;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use collect::Question;
+use collect::{Question, Try};
 
 /// How a command ends.
 pub(crate) type Outcome = io::Result<u8>;
@@ -50,6 +59,11 @@ fn run() -> u8 {
         ["wait"] => obey::wait(),
         ["trap", signal] => obey::trap(signal),
         ["cat"] => io::copy(&mut io::stdin().lock(), &mut io::stdout().lock()).map(|_| 0),
+        ["stay", path] => obey::append(path, &std::process::id().to_string()).and_then(|_| obey::wait()),
+        ["append", path, text] => obey::append(path, text),
+        ["write-exit", path, text, status] => obey::append(path, text).map(|_| status.parse().unwrap_or(2)),
+        ["descriptors"] => obey::descriptors(),
+        ["raise-limit"] => obey::raise_limit(),
         ["write", path, text] => std::fs::write(path, text).map(|()| 0),
         ["open-write", path] => obey::open_write(path),
         ["alloc", mib] => obey::alloc(mib, false),
@@ -88,6 +102,10 @@ fn question(options: &[&str]) -> Option<Question> {
             "--out" => question.out = Some(PathBuf::from(rest.next()?)),
             "--sysctl" => question.sysctls.push((*rest.next()?).to_owned()),
             "--stat" => question.paths.push((*rest.next()?).to_owned()),
+            "--call" => question.calls.push((*rest.next()?).to_owned()),
+            "--read" => question.tries.push(Try::Read((*rest.next()?).to_owned())),
+            "--write" => question.tries.push(Try::Write((*rest.next()?).to_owned())),
+            "--node" => question.tries.push(Try::Node((*rest.next()?).to_owned())),
             _ => return None,
         }
     }

@@ -4,9 +4,11 @@ use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{AccessFlags, access};
 use spec_conformance::report::{Content, Kind, PathFacts, PathReport};
 
+use crate::collect::Try;
 use crate::sys;
 
 /// How much of a file is reported.
@@ -34,6 +36,26 @@ pub(crate) fn look(path: &str) -> PathReport {
         content: content(path, kind).map_err(|error| sys::errno_name(&error)),
         write: access(path, AccessFlags::W_OK).map_err(|errno| format!("{errno:?}")),
     })
+}
+
+/// What was tried, in the words of the command line, and how it went.
+pub(crate) fn attempt(attempt: &Try) -> (String, io::Result<()>) {
+    match attempt {
+        Try::Read(path) => (format!("read {path}"), File::open(path).map(drop)),
+        Try::Write(path) => (format!("write {path}"), File::options().write(true).open(path).map(drop)),
+        Try::Node(device) => (format!("node {device}"), node(device)),
+    }
+}
+
+/// Makes a device in a place that every container has, and takes it away again.
+fn node(device: &str) -> io::Result<()> {
+    const PLACE: &str = "/dev/probe-node";
+    let mut words = device.split_whitespace();
+    let kind = if words.next() == Some("b") { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
+    let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or_default();
+    let numbers = makedev(number(), number());
+    mknod(PLACE, kind, Mode::S_IRUSR, numbers)?;
+    fs::remove_file(PLACE)
 }
 
 fn kind(file_type: FileType) -> Kind {

@@ -7,7 +7,7 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::libc;
-use spec_conformance::report::{IoPriority, MemoryPolicy, Scheduler};
+use spec_conformance::report::{IoPriority, MemoryPolicy, Scheduler, WindowSize};
 
 /// Called by the C start-up code, which has already stored argc and argv where std finds them.
 // SAFETY: no other object of this binary defines `main`, as the crate is `no_main`.
@@ -71,6 +71,14 @@ pub(crate) fn memory_policy() -> Result<MemoryPolicy, Errno> {
     })?;
     let named = |node: &u32| mask[(node / u64::BITS) as usize] >> (node % u64::BITS) & 1 == 1;
     Ok(MemoryPolicy { mode: mode.cast_unsigned(), nodes: (0..NODES).filter(named).collect() })
+}
+
+/// The size of the terminal on standard input; `None` if that is no terminal. See TIOCGWINSZ(2const).
+pub(crate) fn window_size() -> Option<WindowSize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: `size` outlives the call, which writes one winsize.
+    let done = unsafe { libc::ioctl(0, libc::TIOCGWINSZ, &raw mut size) };
+    (done == 0).then_some(WindowSize { rows: size.ws_row, columns: size.ws_col })
 }
 
 /// A system call as a program may make it: by the architecture's own way, or by the one of 32-bit x86.
