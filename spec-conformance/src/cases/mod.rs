@@ -1,6 +1,8 @@
 //! The cases, by area of the specification.
 
+mod document;
 mod filesystem;
+mod hooks;
 mod lifecycle;
 mod namespaces;
 mod process;
@@ -10,7 +12,15 @@ use crate::case::Case;
 /// Every case, in the order in which they run.
 pub const CASES: &[Case] = &ALL;
 
-const AREAS: [&[Case]; 4] = [process::CASES, namespaces::CASES, filesystem::CASES, lifecycle::CASES];
+#[rustfmt::skip]
+const AREAS: &[&[Case]] = &[
+    process::CASES,
+    namespaces::CASES,
+    filesystem::CASES,
+    lifecycle::CASES,
+    document::CASES,
+    hooks::CASES,
+];
 
 const ALL: [Case; count()] = {
     let mut all = [AREAS[0][0]; count()];

@@ -23,13 +23,22 @@ const TYPES: [(&str, &str); 6] = [
 ];
 
 /// The runtime namespaces, which are those of this process.
-fn runtime_namespaces() -> Result<BTreeMap<&'static str, u64>, Error> {
-    let inode = |(_, name): (&str, &'static str)| {
-        let path = Path::new("/proc/self/ns").join(name);
-        let link = std::fs::read_link(&path).map_err(Error::file(&path))?;
-        Ok((name, link.to_str().and_then(namespace_inode).unwrap_or_default()))
-    };
-    TYPES.into_iter().map(inode).collect()
+fn runtime_namespaces() -> Result<BTreeMap<String, u64>, Error> {
+    let mut all = of(Path::new("/proc/self/ns"))?;
+    all.retain(|name, _| TYPES.iter().any(|(_, known)| known == name));
+    Ok(all)
+}
+
+/// The namespaces of a process by their names in this directory, `/proc/PID/ns`.
+pub(super) fn of(directory: &Path) -> Result<BTreeMap<String, u64>, Error> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).map_err(Error::file(directory))? {
+        let entry = entry.map_err(Error::file(directory))?;
+        let link = std::fs::read_link(entry.path()).map_err(Error::file(entry.path()))?;
+        let inode = link.to_str().and_then(namespace_inode).unwrap_or_default();
+        found.insert(entry.file_name().to_string_lossy().into_owned(), inode);
+    }
+    Ok(found)
 }
 
 const NEW: Case = Case { id: "namespaces-new", proves: &["config-linux.namespaces.new"], run: new };
@@ -40,14 +49,14 @@ fn new(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     for (name, inode) in ours {
         checks.differ(
             "config-linux.namespaces.new",
-            (name, Some(inode)),
-            (name, seen.namespaces.get(name).copied()),
+            (&name, Some(inode)),
+            (&name, seen.namespaces.get(&name).copied()),
         );
         checks.holds(
             "config-linux.namespaces.new",
             "a namespace of each type",
-            &(name, &seen.namespaces),
-            seen.namespaces.contains_key(name),
+            &(&name, &seen.namespaces),
+            seen.namespaces.contains_key(&name),
         );
     }
     checks.equal("config-linux.namespaces.new", 1, seen.pid);

@@ -6,6 +6,7 @@
 //!     --stdin               with standard input; if that is a container's state, with that one's process
 //!     --stat PATH, --sysctl NAME, --call "N [ARG]..."       what a path, a sysctl, a system call gives
 //!     --read PATH, --write PATH, --node "c|b MAJOR MINOR"   whether a file can be opened, a device be made
+//! probe log-wait PATH TEXT  adds a line to a file, prints "ready", leaves with 0 on TERM
 //! probe stay PATH           adds its process id to a file, leaves with 0 on TERM
 //! probe exit N              leaves with status N
 //! probe signal N            sends itself signal N; the kernel shields PID 1 from it, which is status 3
@@ -60,6 +61,7 @@ fn run() -> u8 {
         ["trap", signal] => obey::trap(signal),
         ["cat"] => io::copy(&mut io::stdin().lock(), &mut io::stdout().lock()).map(|_| 0),
         ["stay", path] => obey::append(path, &std::process::id().to_string()).and_then(|_| obey::wait()),
+        ["log-wait", path, text] => obey::append(path, text).and_then(|_| obey::wait()),
         ["append", path, text] => obey::append(path, text),
         ["write-exit", path, text, status] => obey::append(path, text).map(|_| status.parse().unwrap_or(2)),
         ["descriptors"] => obey::descriptors(),
