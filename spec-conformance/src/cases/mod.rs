@@ -1,6 +1,7 @@
 //! The cases, by area of the specification.
 
 mod document;
+mod features;
 mod filesystem;
 mod hooks;
 mod lifecycle;
@@ -20,6 +21,7 @@ const AREAS: &[&[Case]] = &[
     lifecycle::CASES,
     document::CASES,
     hooks::CASES,
+    features::CASES,
 ];
 
 const ALL: [Case; count()] = {

@@ -9,7 +9,8 @@ pub(super) const CLAUSES: &[Requirement] = &[
         "the features are those of the build")
         .waived("says how, not what: needs the same build on two machines"),
     must("features.features-structure.null", 0x9b8588feec646538,
-        "a null is not an empty value"),
+        "a null is not an empty value")
+        .waived("binds whoever reads the structure"),
 
     must("features.specification-version.version-min", 0xce2398eb33f69d52,
         "the least version is known"),
