@@ -7,7 +7,7 @@ use crate::report::{Kind, PathFacts, PathReport, Report};
 use crate::runtime::Runtime;
 use crate::{Bundle, Error};
 
-pub(super) const CASES: &[Case] = &[MOUNT_ORDER, MOUNT_OPTIONS, READONLY, MASKED, DEVICES];
+pub(super) const CASES: &[Case] = &[MOUNT_ORDER, READONLY, MASKED, DEVICES];
 
 const MOUNT_ORDER: Case =
     Case { id: "mounts-order", proves: &["config.mounts.order", "config.mounts.relative"], run: mount_order };
@@ -27,66 +27,6 @@ fn mount_order(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
         Some("relative"),
         seen.mount("/tmp/b").map(|mount| mount.source.as_str()),
     );
-    Ok(())
-}
-
-const MOUNT_OPTIONS: Case = Case {
-    id: "mounts-options",
-    proves: &[
-        "config.linux-mount-options.nosuid",
-        "config.linux-mount-options.suid",
-        "config.linux-mount-options.bind",
-        "config.linux-mount-options.data",
-    ],
-    run: mount_options,
-};
-
-fn mount_options(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
-    const STRICT: [&str; 4] = ["ro", "nosuid", "nodev", "noexec"];
-    const LAX: [&str; 8] = ["ro", "nosuid", "nodev", "noexec", "rw", "suid", "dev", "exec"];
-    let tmpfs = |point, options: &[&str]| json!({"destination": point, "type": "tmpfs", "source": "t", "options": options});
-    let bundle = Bundle::new()
-        .args(["/bin/probe", "report", "--stat", "/mnt/bound/file"])
-        .file("/source/file", "bound")
-        .push("/mounts", tmpfs("/tmp", &STRICT))
-        .push("/mounts", tmpfs("/root", &LAX))
-        .push("/mounts", tmpfs("/mnt", &["size=128k", "mode=711"]));
-    let bundle = bundle.build()?;
-    let mut config = bundle.config().clone();
-    if let Some(mounts) = config["mounts"].as_array_mut() {
-        mounts.push(json!({"destination": "/mnt/bound", "type": "ignored",
-            "source": bundle.rootfs().join("source"), "options": ["bind", "ro"]}));
-    }
-    let mut bundle = bundle;
-    bundle.write(config)?;
-    let seen = runtime.observe(&bundle)?;
-    let option = |point, option: &str| seen.mount(point).is_some_and(|mount| mount.has(option));
-    for name in STRICT {
-        checks.holds(
-            "config.linux-mount-options.nosuid",
-            &format!("{name} on /tmp"),
-            &seen.mount("/tmp"),
-            option("/tmp", name),
-        );
-    }
-    for name in STRICT {
-        checks.holds(
-            "config.linux-mount-options.suid",
-            &format!("no {name} on /root"),
-            &seen.mount("/root"),
-            !option("/root", name),
-        );
-    }
-    let bound = seen.paths.get("/mnt/bound/file").and_then(PathReport::present);
-    checks.holds(
-        "config.linux-mount-options.bind",
-        "the source's file, on a read-only mount",
-        &bound,
-        bound.is_some() && option("/mnt/bound", "ro"),
-    );
-    let limited =
-        seen.mount("/mnt").is_some_and(|mount| mount.super_options.iter().any(|own| own == "size=128k"));
-    checks.holds("config.linux-mount-options.data", "size=128k on /mnt", &seen.mount("/mnt"), limited);
     Ok(())
 }
 

@@ -5,6 +5,8 @@ mod features;
 mod filesystem;
 mod hooks;
 mod lifecycle;
+mod mount_options;
+mod mount_trees;
 mod namespaces;
 mod process;
 
@@ -22,6 +24,8 @@ const AREAS: &[&[Case]] = &[
     document::CASES,
     hooks::CASES,
     features::CASES,
+    mount_options::CASES,
+    mount_trees::CASES,
 ];
 
 const ALL: [Case; count()] = {

@@ -30,7 +30,7 @@ pub(super) fn furnish(directory: &Path, cgroups: &Made) -> Result<(), Error> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "these paths are the harness's own, and no container's")]
-fn mount(
+pub(crate) fn mount(
     source: Option<&Path>,
     target: &Path,
     kind: Option<&str>,

@@ -31,6 +31,7 @@ use crate::wait::{self, Deadline, Pidfd};
 use crate::{Error, Profile, Runtime};
 
 pub use cgroups::{CgroupMode, Controllers, available};
+pub(crate) use furnish::mount;
 
 /// First argument of the harness's binary when it is to be the stagehand.
 pub(crate) const HOLD: &str = "--hold-stage";
