@@ -141,8 +141,8 @@ impl Outcome {
         let result = |case: &CaseOutcome| {
             let mut findings: Vec<Found> = Vec::new();
             for finding in &case.findings {
-                let found =
-                    Found { clause: finding.requirement.to_owned(), verdict: finding.verdict.clone() };
+                let verdict = lasting(&finding.verdict);
+                let found = Found { clause: finding.requirement.to_owned(), verdict };
                 let mut others =
                     case.findings.iter().filter(|other| other.requirement == finding.requirement);
                 let outweighed =
@@ -230,6 +230,31 @@ impl Outcome {
     }
 }
 
+/// A verdict without the names that only one run had.
+fn lasting(verdict: &Verdict) -> Verdict {
+    match verdict {
+        Verdict::Fail { expected, observed } => {
+            Verdict::Fail { expected: nameless(expected), observed: nameless(observed) }
+        }
+        Verdict::Pass | Verdict::Skip { .. } => verdict.clone(),
+    }
+}
+
+/// The text without what makes the names of temporary directories unique.
+fn nameless(text: &str) -> String {
+    const NAMES: [&str; 2] = ["conformance-", "bundle-"];
+    const UNIQUE: usize = 6;
+    let end = |text: &str| NAMES.iter().filter_map(|name| Some(text.find(name)? + name.len())).min();
+    let (mut rest, mut kept) = (text, String::with_capacity(text.len()));
+    while let Some(at) = end(rest) {
+        let unique = rest[at..].bytes().take_while(u8::is_ascii_alphanumeric).count();
+        kept.push_str(&rest[..at]);
+        kept.push_str(if unique == UNIQUE { "*" } else { &rest[at..at + unique] });
+        rest = &rest[at + unique..];
+    }
+    kept + rest
+}
+
 fn json<T: Serialize>(value: &T) -> io::Result<String> {
     Ok(serde_json::to_string(value)?)
 }
@@ -314,6 +339,13 @@ pub(crate) mod tests {
             [Mark::Pass, Mark::Fail, Mark::Skip, Mark::Waived]
         );
         assert_eq!(mark("config.mounts.relative"), Mark::Untested);
+    }
+
+    #[test]
+    fn names_of_one_run_are_not_kept() {
+        let text = "/tmp/conformance-Ab12Cd/bundle-xY34zW/rootfs of conformance-Ab12Cd-00001";
+        assert_eq!(nameless(text), "/tmp/conformance-*/bundle-*/rootfs of conformance-*-00001");
+        assert_eq!(nameless("no conformance-suite, bundle-"), "no conformance-suite, bundle-");
     }
 
     #[test]
