@@ -8,7 +8,10 @@ mod lifecycle;
 mod mount_options;
 mod mount_trees;
 mod namespaces;
+mod net_devices;
 mod process;
+mod seccomp;
+mod seccomp_notify;
 
 use crate::case::Case;
 
@@ -26,6 +29,9 @@ const AREAS: &[&[Case]] = &[
     features::CASES,
     mount_options::CASES,
     mount_trees::CASES,
+    net_devices::CASES,
+    seccomp::CASES,
+    seccomp_notify::CASES,
 ];
 
 const ALL: [Case; count()] = {

@@ -100,7 +100,7 @@ pub(super) const CLAUSES: &[Requirement] = &[
     must("config-linux.seccomp.no-errno", 0x7a554aff8568bb13,
         "an errno for an action without one is an error"),
     must("config-linux.seccomp.architectures", 0x1132a1ff42121f41,
-        "calls of other architectures are not let through"),
+        "rules are for calls of the listed architectures too"),
     must("config-linux.seccomp.socket", 0x42eaa5c20d18a68e,
         "the listener is a stream socket in the file system"),
     must("config-linux.seccomp.one-state", 0x7f7e7d7e1b6225be,
