@@ -41,10 +41,10 @@ impl Sentence {
         self.sections.last().map_or("", String::as_str)
     }
 
-    /// How strongly it binds, at most; `None` if it demands nothing.
+    /// How strongly it binds, by its first word that does; `None` if it demands nothing.
     pub fn level(&self) -> Option<Level> {
-        let is_in_text = |word: &str| self.text.split(|c: char| !c.is_alphanumeric()).any(|own| own == word);
-        WORDS.iter().find(|(word, _)| is_in_text(word)).map(|(_, level)| *level)
+        let mut words = self.text.split(|c: char| !c.is_alphanumeric());
+        words.find_map(|own| WORDS.iter().find(|(word, _)| *word == own)).map(|(_, level)| *level)
     }
 
     /// [`digest`] of the text.
@@ -236,9 +236,9 @@ mod tests {
     }
 
     #[test]
-    fn the_strongest_word_is_the_level() {
+    fn the_first_word_is_the_level() {
         let level = |text: &str| Sentence { sections: Vec::new(), text: text.to_owned() }.level();
-        assert_eq!(level("a SHOULD, and b MUST NOT"), Some(Level::Must));
+        assert_eq!(level("a SHOULD, and b MUST NOT"), Some(Level::Should));
         assert_eq!(level("(NOT RECOMMENDED)"), Some(Level::Should));
         assert_eq!(level("it must not, MAYBE, MUSTARD"), None);
     }

@@ -5,6 +5,7 @@ mod features;
 mod filesystem;
 mod hooks;
 mod lifecycle;
+mod mapped_mounts;
 mod mount_options;
 mod mount_trees;
 mod namespaces;
@@ -29,6 +30,7 @@ const AREAS: &[&[Case]] = &[
     features::CASES,
     mount_options::CASES,
     mount_trees::CASES,
+    mapped_mounts::CASES,
     net_devices::CASES,
     seccomp::CASES,
     seccomp_notify::CASES,

@@ -16,7 +16,7 @@ use crate::{Bundle, BundleBuilder, Error};
 pub(super) const CASES: &[Case] = &[BIND, PROPAGATION, RECURSIVE, RELATIVE];
 
 /// A bundle beside whose root are two file systems, one mounted on a directory of the other, with these flags.
-fn bundle_with_tree(builder: BundleBuilder, flags: MsFlags) -> Result<Bundle, Error> {
+pub(super) fn bundle_with_tree(builder: BundleBuilder, flags: MsFlags) -> Result<Bundle, Error> {
     let bundle = builder.file_beside("tree/unmounted", "").build()?;
     let tree = bundle.path().join("tree");
     let make = |target: &Path, name: &str| {
@@ -37,7 +37,7 @@ fn bundle_with_tree(builder: BundleBuilder, flags: MsFlags) -> Result<Bundle, Er
     Ok(bundle)
 }
 
-fn bind(point: &str, options: &[&str]) -> Value {
+pub(super) fn bind(point: &str, options: &[&str]) -> Value {
     json!({"destination": point, "type": "bind", "source": format!("{}/tree", Bundle::HERE), "options": options})
 }
 

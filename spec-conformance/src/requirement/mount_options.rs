@@ -120,7 +120,7 @@ pub(super) const CLAUSES: &[Requirement] = &[
         "sync writes synchronously"),
     must("config.linux-mount-options.unbindable", 0x8aa377ab0ed0858e,
         "unbindable makes the mount unbindable"),
-    must("config.linux-mount-options.idmap", 0x629164b4471dd530,
+    should("config.linux-mount-options.idmap", 0x629164b4471dd530,
         "idmap maps the ids of the mount"),
     should("config.linux-mount-options.idmap-data", 0x275661e9f191f527,
         "idmap is not passed to the file system"),
@@ -133,7 +133,7 @@ pub(super) const CLAUSES: &[Requirement] = &[
     should("config.linux-mount-options.idmap-mount-setattr", 0x7570753ae35212ba,
         "idmap is made with mount_setattr")
         .waived("says how, not what: needs a trace of the runtime's system calls"),
-    must("config.linux-mount-options.ridmap", 0x36a0c834b7155375,
+    should("config.linux-mount-options.ridmap", 0x36a0c834b7155375,
         "ridmap maps the ids of all mounts below"),
     must("config.linux-mount-options.meaning", 0x96f7858333a34d62,
         "options mean what mount(8) says")
