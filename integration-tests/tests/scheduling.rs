@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
+use std::time::Duration;
 
 use integration_tests::runtime;
 use serde_json::{Value, json};
@@ -63,8 +64,10 @@ fn p14_p15_p16_every_policy_is_the_kernels_with_all_its_numbers() {
             Scheduler { flags: RESET_ON_FORK, ..Scheduler::default() },
         ),
     ];
+    // What is idle or has a share waits for all others, and they may be many.
+    let patient = runtime().deadline(Duration::from_secs(120));
     for (config, expected) in cases {
-        let call = ran(with_realtime(scheduled(config.clone())));
+        let call = patient.run(&with_realtime(scheduled(config.clone())).build().unwrap()).unwrap();
         let seen = call.success().unwrap().report().unwrap().scheduler;
         // For ordinary policies newer kernels tell the length of a slice as the runtime.
         assert_eq!(Scheduler { runtime: 0, ..seen }, expected, "{config}");
@@ -81,7 +84,8 @@ fn with_realtime(bundle: BundleBuilder) -> BundleBuilder {
     if !has_realtime_shares() {
         return bundle;
     }
-    bundle.set("/linux/resources/cpu", json!({"realtimeRuntime": 1000, "realtimePeriod": 1_000_000}))
+    // Enough that a slow machine is not throttled for seconds, little enough for several at once.
+    bundle.set("/linux/resources/cpu", json!({"realtimeRuntime": 100_000, "realtimePeriod": 1_000_000}))
 }
 
 #[test]
