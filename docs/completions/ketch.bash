@@ -217,7 +217,7 @@ _ketch() {
             return 0
             ;;
         ketch__subcmd__create)
-            opts="-b -f -h --bundle --config --console-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --no-subreaper --help"
+            opts="-b -f -h --bundle --config --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --no-subreaper --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -240,6 +240,10 @@ _ketch() {
                     return 0
                     ;;
                 --console-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pidfd-socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -291,7 +295,7 @@ _ketch() {
             return 0
             ;;
         ketch__subcmd__exec)
-            opts="-p -e -t -u -g -d -c -h --process --console-socket --cwd --env --tty --user --additional-gids --detach --pid-file --process-label --apparmor --no-new-privs --cap --preserve-fds --cgroup --ignore-paused --help"
+            opts="-p -e -t -u -g -d -c -h --process --console-socket --cwd --env --tty --user --additional-gids --detach --pidfd-socket --pid-file --process-label --apparmor --no-new-privs --cap --preserve-fds --cgroup --ignore-paused --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -342,6 +346,10 @@ _ketch() {
                     return 0
                     ;;
                 -g)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pidfd-socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -841,7 +849,7 @@ _ketch() {
             return 0
             ;;
         ketch__subcmd__run)
-            opts="-b -f -d -h --bundle --config --console-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --no-subreaper --detach --keep --help"
+            opts="-b -f -d -h --bundle --config --console-socket --pidfd-socket --pid-file --no-pivot --no-new-keyring --preserve-fds --no-subreaper --detach --keep --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -864,6 +872,10 @@ _ketch() {
                     return 0
                     ;;
                 --console-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pidfd-socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

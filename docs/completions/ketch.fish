@@ -65,6 +65,7 @@ complete -c ketch -n "__fish_ketch_needs_command" -f -a "help" -d 'Print this me
 complete -c ketch -n "__fish_ketch_using_subcommand create" -s b -l bundle -d 'The bundle\'s directory' -r -F
 complete -c ketch -n "__fish_ketch_using_subcommand create" -s f -l config -d 'File to read instead of the bundle\'s config.json; counts from the working directory' -r -F
 complete -c ketch -n "__fish_ketch_using_subcommand create" -l console-socket -d 'Unix socket that gets the master of the program\'s terminal' -r -F
+complete -c ketch -n "__fish_ketch_using_subcommand create" -l pidfd-socket -d 'Unix socket that gets a pidfd of the first process' -r -F
 complete -c ketch -n "__fish_ketch_using_subcommand create" -l pid-file -d 'File that gets the pid of the first process' -r -F
 complete -c ketch -n "__fish_ketch_using_subcommand create" -l preserve-fds -d 'Pass N more file descriptors, from 3 on, to the program' -r
 complete -c ketch -n "__fish_ketch_using_subcommand create" -l no-pivot -d 'Do not use pivot_root(2), for a host whose root is an initramfs'
@@ -75,6 +76,7 @@ complete -c ketch -n "__fish_ketch_using_subcommand start" -s h -l help -d 'Prin
 complete -c ketch -n "__fish_ketch_using_subcommand run" -s b -l bundle -d 'The bundle\'s directory' -r -F
 complete -c ketch -n "__fish_ketch_using_subcommand run" -s f -l config -d 'File to read instead of the bundle\'s config.json; counts from the working directory' -r -F
 complete -c ketch -n "__fish_ketch_using_subcommand run" -l console-socket -d 'Unix socket that gets the master of the program\'s terminal' -r -F
+complete -c ketch -n "__fish_ketch_using_subcommand run" -l pidfd-socket -d 'Unix socket that gets a pidfd of the first process' -r -F
 complete -c ketch -n "__fish_ketch_using_subcommand run" -l pid-file -d 'File that gets the pid of the first process' -r -F
 complete -c ketch -n "__fish_ketch_using_subcommand run" -l preserve-fds -d 'Pass N more file descriptors, from 3 on, to the program' -r
 complete -c ketch -n "__fish_ketch_using_subcommand run" -l no-pivot -d 'Do not use pivot_root(2), for a host whose root is an initramfs'
@@ -102,12 +104,13 @@ complete -c ketch -n "__fish_ketch_using_subcommand exec" -s t -l tty -d 'Give t
 false\t''"
 complete -c ketch -n "__fish_ketch_using_subcommand exec" -s u -l user -d 'Run as this user, and group' -r
 complete -c ketch -n "__fish_ketch_using_subcommand exec" -s g -l additional-gids -d 'Add a supplementary group' -r
+complete -c ketch -n "__fish_ketch_using_subcommand exec" -l pidfd-socket -d 'Unix socket that gets a pidfd of the program' -r -F
 complete -c ketch -n "__fish_ketch_using_subcommand exec" -l pid-file -d 'File that gets the program\'s pid' -r -F
 complete -c ketch -n "__fish_ketch_using_subcommand exec" -l process-label -d 'SELinux label of the program' -r
 complete -c ketch -n "__fish_ketch_using_subcommand exec" -l apparmor -d 'AppArmor profile of the program' -r
 complete -c ketch -n "__fish_ketch_using_subcommand exec" -s c -l cap -d 'Add a capability to the bounding, permitted and effective sets' -r
 complete -c ketch -n "__fish_ketch_using_subcommand exec" -l preserve-fds -d 'Pass N more file descriptors, from 3 on, to the program' -r
-complete -c ketch -n "__fish_ketch_using_subcommand exec" -l cgroup -d 'Run the program in this cgroup below the container\'s' -r
+complete -c ketch -n "__fish_ketch_using_subcommand exec" -l cgroup -d 'Run the program in this cgroup below the container\'s own; with controllers, in their version 1 hierarchies' -r
 complete -c ketch -n "__fish_ketch_using_subcommand exec" -s d -l detach -d 'Do not wait for the program'
 complete -c ketch -n "__fish_ketch_using_subcommand exec" -l no-new-privs -d 'Set the no_new_privs bit'
 complete -c ketch -n "__fish_ketch_using_subcommand exec" -l ignore-paused -d 'Do not refuse a paused container'

@@ -3,6 +3,7 @@
 //! The tests need root, a debug build of `ketch` and the `probe`:
 //! `cargo build -p ketch -p spec-conformance && cargo test -p integration-tests`.
 
+mod descriptor_socket;
 mod host;
 mod look;
 mod namespaces;
@@ -16,13 +17,14 @@ use std::path::{Path, PathBuf};
 
 use spec_conformance::{Profile, Runtime};
 
+pub use descriptor_socket::DescriptorSocket;
 pub use host::HostState;
 pub use look::{at, bind, facts, looking, mounted};
 pub use namespaces::Namespaces;
 pub use resctrl::Resctrl;
 pub use rootless::Rootless;
 pub use stage::{LEGACY, Stage, UNIFIED};
-pub use words::{create, deadline, has_ended, nothing_left, refused, text_of, waiting};
+pub use words::{create, deadline, has_ended, nothing_left, refused, running, text_of, waiting};
 pub use wrapped::Wrapped;
 
 /// The binary under test: what `KETCH` names, else `ketch` beside this test in the target directory.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use spec_conformance::wait::{Deadline, Pidfd};
-use spec_conformance::{Bundle, Exit, Finished, Runtime};
+use spec_conformance::{Bundle, Container, Exit, Finished, Runtime};
 
 /// `create` of the bundle under this id, well or not.
 ///
@@ -21,6 +21,20 @@ pub fn create(runtime: &Runtime, bundle: &Bundle, id: &str) -> Finished {
 /// It cannot be made.
 pub fn waiting() -> Bundle {
     Bundle::new().args(["/bin/probe", "wait"]).build().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A container of the bundle whose program has said that it is ready.
+///
+/// # Panics
+/// It comes to nothing.
+pub fn running<'r>(runtime: &'r Runtime, bundle: &Bundle) -> Container<'r> {
+    let attempt = || {
+        let mut container = runtime.create(bundle)?;
+        container.start()?.success()?;
+        container.wait_for_stdout("ready")?;
+        Ok(container)
+    };
+    attempt().unwrap_or_else(|error: spec_conformance::Error| panic!("{error}"))
 }
 
 /// Demands that the call failed, with status 1 and with these words.

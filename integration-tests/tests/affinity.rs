@@ -4,9 +4,9 @@
 use std::fs;
 use std::process::Command;
 
-use integration_tests::{ketch, runtime};
+use integration_tests::{ketch, running, runtime};
 use serde_json::{Value, json};
-use spec_conformance::{Bundle, BundleBuilder, Container, Exit, Finished, Runtime};
+use spec_conformance::{Bundle, BundleBuilder, Exit, Finished, Runtime};
 
 /// CPUs of this machine that a program may use, and the first and the last of them.
 fn machine() -> (String, String, String) {
@@ -20,13 +20,6 @@ fn machine() -> (String, String, String) {
 
 fn waiting() -> BundleBuilder {
     Bundle::new().args(["/bin/probe", "wait"])
-}
-
-fn running<'r>(runtime: &'r Runtime, bundle: &Bundle) -> Container<'r> {
-    let mut container = runtime.create(bundle).unwrap();
-    container.start().unwrap().success().unwrap();
-    container.wait_for_stdout("ready").unwrap();
-    container
 }
 
 /// `exec --process` of the probe with this affinity.

@@ -2,69 +2,23 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs::File;
-use std::io::{IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use integration_tests::runtime;
+use integration_tests::{DescriptorSocket, runtime};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::json;
 use spec_conformance::wait::{Deadline, Pidfd};
 use spec_conformance::{Bundle, BundleBuilder, Exit, Runtime};
-use tempfile::TempDir;
 
 const PATIENCE: u16 = 20_000;
 
 fn terminal(script: &str) -> BundleBuilder {
     Bundle::new().with_busybox().args(["/bin/sh", "-c", script]).set("/process/terminal", json!(true))
-}
-
-/// A console socket as engines have it.
-struct ConsoleSocket {
-    listener: UnixListener,
-    path: PathBuf,
-    _place: TempDir,
-}
-
-impl ConsoleSocket {
-    fn new() -> ConsoleSocket {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("console.sock");
-        ConsoleSocket { listener: UnixListener::bind(&path).unwrap(), path, _place: place }
-    }
-
-    /// The one descriptor that comes, with at least one byte.
-    fn receive(&self) -> File {
-        readable(&self.listener);
-        let (stream, _) = self.listener.accept().unwrap();
-        readable(&stream);
-        let mut bytes = [0; 256];
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        let mut space = nix::cmsg_space!([i32; 4]);
-        let message =
-            recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
-                .unwrap();
-        assert!(message.bytes > 0);
-        let mut fds = Vec::new();
-        for control in message.cmsgs().unwrap() {
-            if let ControlMessageOwned::ScmRights(sent) = control {
-                fds.extend(sent);
-            }
-        }
-        assert_eq!(fds.len(), 1);
-        file(fds[0])
-    }
-}
-
-#[expect(unsafe_code, reason = "a received descriptor is a number; nobody else owns it")]
-fn file(fd: i32) -> File {
-    // SAFETY: the kernel has made it for this process in the message that was just received.
-    File::from(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn readable(fd: &impl AsFd) {
@@ -87,7 +41,7 @@ fn read_until(master: &mut (impl Read + AsFd), wanted: &str) -> String {
     seen
 }
 
-fn created<'a>(runtime: &Runtime, bundle: &Path, socket: &ConsoleSocket, id: &'a str) -> (&'a str, Pidfd) {
+fn created<'a>(runtime: &Runtime, bundle: &Path, socket: &DescriptorSocket, id: &'a str) -> (&'a str, Pidfd) {
     let mut command = runtime.command(["create", "--bundle"]);
     command.arg(bundle).arg("--console-socket").arg(&socket.path).arg(id);
     runtime.finish(command).unwrap().success().unwrap();
@@ -102,13 +56,13 @@ fn ended(process: &Pidfd) -> Exit {
 #[test]
 fn d06_p01_p02_the_console_socket_gets_the_master_of_a_terminal_that_works_and_has_its_size() {
     let runtime = runtime();
-    let socket = ConsoleSocket::new();
+    let socket = DescriptorSocket::new();
     let script = "tty; stty size; read line; echo got:$line; exec probe report --stat /dev/console";
     let bundle =
         terminal(script).set("/process/consoleSize", json!({"height": 33, "width": 111})).build().unwrap();
     let id = runtime.fresh_id();
     let (id, process) = created(&runtime, bundle.path(), &socket, &id);
-    let mut master = socket.receive();
+    let mut master = File::from(socket.receive().1);
     runtime.call(["start", id]).unwrap().success().unwrap();
     let seen = read_until(&mut master, "33 111");
     assert!(seen.contains("/dev/pts/0") || seen.contains("/dev/console"), "{seen:?}");
@@ -139,11 +93,11 @@ fn r56_the_terminal_belongs_to_the_programs_user_in_a_user_namespace_too() {
     let plain = terminal("stat -c owner:%u /dev/console; echo done");
     for builder in [plain.clone(), mapped(plain)] {
         let runtime = runtime();
-        let socket = ConsoleSocket::new();
+        let socket = DescriptorSocket::new();
         let bundle = builder.set("/process/user", json!({"uid": 1000, "gid": 1000})).build().unwrap();
         let id = runtime.fresh_id();
         let (id, process) = created(&runtime, bundle.path(), &socket, &id);
-        let mut master = socket.receive();
+        let mut master = File::from(socket.receive().1);
         runtime.call(["start", id]).unwrap().success().unwrap();
         let seen = read_until(&mut master, "done");
         assert!(seen.contains("owner:1000"), "{seen:?}");
@@ -159,14 +113,14 @@ fn p01_exec_sends_its_terminal_over_the_console_socket() {
     let mut container = runtime.create(&bundle).unwrap();
     container.start().unwrap().success().unwrap();
     container.wait_for_stdout("ready").unwrap();
-    let socket = ConsoleSocket::new();
+    let socket = DescriptorSocket::new();
     let pid_file = bundle.path().join("exec.pid");
     let mut command = runtime.command(["exec", "--tty", "--detach", "--console-socket"]);
     command.arg(&socket.path).arg("--pid-file").arg(&pid_file);
     command.args([container.id(), "/bin/sh", "-c", "tty; read line; echo got:$line; exit 4"]);
     runtime.finish(command).unwrap().success().unwrap();
     let process = Pidfd::open(std::fs::read_to_string(pid_file).unwrap().parse().unwrap()).unwrap();
-    let mut master = socket.receive();
+    let mut master = File::from(socket.receive().1);
     let seen = read_until(&mut master, "/dev/pts/");
     assert!(!seen.contains("not a tty"), "{seen:?}");
     master.write_all(b"again\n").unwrap();
@@ -177,7 +131,7 @@ fn p01_exec_sends_its_terminal_over_the_console_socket() {
 #[test]
 fn p01_a_terminal_and_a_console_socket_come_together_or_not_at_all() {
     let runtime = runtime();
-    let socket = ConsoleSocket::new();
+    let socket = DescriptorSocket::new();
     let id = runtime.fresh_id();
     let bundle = terminal("true").build().unwrap();
     let create = runtime.call(["create", "--bundle", bundle.path().to_str().unwrap(), &id]).unwrap();

@@ -2,14 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use integration_tests::runtime;
+use integration_tests::{running, runtime};
 use serde_json::{Value, json};
 use spec_conformance::report::{Ids, Mask};
 use spec_conformance::wait::{Deadline, Pidfd};
-use spec_conformance::{Bundle, BundleBuilder, Container, Exit, Report, Runtime};
+use spec_conformance::{Bundle, BundleBuilder, Container, Exit, Report};
 
 /// A process with something other than the default everywhere.
 fn particular() -> BundleBuilder {
@@ -32,13 +31,6 @@ fn particular() -> BundleBuilder {
         .set("/linux/memoryPolicy", json!({"mode": "MPOL_PREFERRED", "nodes": "0"}))
         .set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW",
              "syscalls": [{"names": ["swapon"], "action": "SCMP_ACT_ERRNO"}]}))
-}
-
-fn running<'r>(runtime: &'r Runtime, bundle: &Bundle) -> Container<'r> {
-    let mut container = runtime.create(bundle).unwrap();
-    container.start().unwrap().success().unwrap();
-    container.wait_for_stdout("ready").unwrap();
-    container
 }
 
 fn waiting() -> Bundle {
@@ -364,25 +356,4 @@ fn k45_a_program_whose_pid_file_cannot_be_written_does_not_run_on() {
         !status.is_empty() && !status.contains("State:\tZ")
     };
     assert_eq!(pids.iter().filter(alive).collect::<Vec<_>>(), [&container.pid()]);
-}
-
-#[test]
-fn b31_exec_follows_the_first_process_into_the_cgroup_it_has_moved_to() {
-    let runtime = runtime();
-    let bundle = waiting();
-    let mut container = running(&runtime, &bundle);
-    let membership = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
-    let own = membership.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
-    let mut mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().map(Path::new);
-    let mount = mounts.find(|path| path.join("cgroup.procs").exists()).unwrap();
-    let inner = mount.join(own.trim_start_matches('/')).join("inner");
-    fs::DirBuilder::new().create(&inner).unwrap();
-    fs::write(inner.join("cgroup.procs"), container.pid().to_string()).unwrap();
-    let ran = runtime.call(["exec", container.id(), "/bin/sh", "-c", "cat /proc/self/cgroup"]).unwrap();
-    let unified =
-        ran.stdout.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_else(|| panic!("{ran:?}"));
-    assert!(unified.ends_with("/inner"), "{}", ran.stdout);
-    runtime.call(["delete", "--force", container.id()]).unwrap().success().unwrap();
-    assert!(!inner.exists());
-    container.wait().unwrap();
 }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use integration_tests::{Stage, UNIFIED, create, nothing_left, refused, text_of};
+use integration_tests::{Stage, UNIFIED, create, nothing_left, refused, running, text_of};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, BundleBuilder, Container, Finished, Runtime};
 
@@ -41,13 +41,6 @@ fn bundle(annotations: Value, script: &str) -> BundleBuilder {
 
 fn delegated(name: &str) -> Value {
     json!({"run.oci.delegate-cgroup": name})
-}
-
-fn running<'r>(runtime: &'r Runtime, bundle: &Bundle) -> Container<'r> {
-    let mut container = runtime.create(bundle).unwrap();
-    container.start().unwrap().success().unwrap();
-    container.wait_for_stdout("ready").unwrap();
-    container
 }
 
 fn shell(container: &Container<'_>, script: &str) -> String {

@@ -6,20 +6,15 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use integration_tests::{LEGACY, Stage, UNIFIED, has_ended, nothing_left, refused, runtime, waiting};
-use spec_conformance::{Bundle, Container, Exit, Runtime};
+use integration_tests::{
+    LEGACY, Stage, UNIFIED, has_ended, nothing_left, refused, running, runtime, waiting,
+};
+use spec_conformance::{Bundle, Exit, Runtime};
 
 /// The layouts of cgroups that this host can be seen with.
 fn layouts() -> Vec<Stage> {
     let legacy = Path::new("/sys/fs/cgroup/freezer/cgroup.procs").exists();
     [":", UNIFIED].into_iter().chain(legacy.then_some(LEGACY)).map(Stage::new).collect()
-}
-
-fn running<'r>(runtime: &'r Runtime, bundle: &Bundle) -> Container<'r> {
-    let mut container = runtime.create(bundle).unwrap();
-    container.start().unwrap().success().unwrap();
-    container.wait_for_stdout("ready").unwrap();
-    container
 }
 
 fn well(runtime: &Runtime, verb: &str, id: &str) {

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use integration_tests::{HostState, has_ended, runtime};
+use integration_tests::{HostState, has_ended, running, runtime};
 use nix::sys::signal::Signal;
 use spec_conformance::wait::Pidfd;
 use spec_conformance::{Bundle, Container, Exit, Finished, Runtime};
@@ -16,9 +16,7 @@ const PARALLEL: usize = 8;
 /// A container that waits for its end, and its bundle, which has to outlive it.
 fn waiting(runtime: &Runtime) -> (Bundle, Container<'_>) {
     let bundle = Bundle::new().with_busybox().args(["/bin/probe", "trap", "TERM"]).build().unwrap();
-    let mut container = runtime.create(&bundle).unwrap();
-    container.start().unwrap().success().unwrap();
-    container.wait_for_stdout("ready").unwrap();
+    let container = running(runtime, &bundle);
     (bundle, container)
 }
 

@@ -6,6 +6,7 @@ mod delete;
 mod events;
 mod exec;
 mod pause;
+mod placement;
 mod start;
 mod stats;
 mod update;
@@ -31,6 +32,7 @@ use crate::sys::{Stop, process};
 pub use create::{Options, Running, compile, create, run};
 pub use events::Events;
 pub use exec::ExecOptions;
+pub use placement::CgroupBelow;
 pub use update::Update;
 
 /// Where in its life a container is. Looked up, never remembered. Spec: runtime.md#state.

@@ -254,9 +254,13 @@ pub(crate) fn pid_namespace_of(pid: i32) -> Option<Vec<i32>> {
 /// The cgroup directories that a process is in now, by hierarchy as [`probe`] finds them.
 #[must_use]
 pub(crate) fn cgroups_of(pid: i32) -> Vec<(CgroupVersion, PathBuf)> {
-    let text = read(format!("/proc/{pid}/cgroup"));
-    let found = text.lines().filter_map(hierarchy);
-    found.map(|h| (h.version, PathBuf::from(format!("{}{}", h.mount, h.own.trim_end_matches('/'))))).collect()
+    hierarchies_of(pid).iter().map(|hierarchy| (hierarchy.version, hierarchy.directory())).collect()
+}
+
+/// The hierarchies as [`probe`] finds them, with the cgroup that a process is in now as its own.
+#[must_use]
+pub(crate) fn hierarchies_of(pid: i32) -> Vec<HierarchyFacts> {
+    read(format!("/proc/{pid}/cgroup")).lines().filter_map(hierarchy).collect()
 }
 
 /// The type of the file system that `path` is on, such as `nfs4`.

@@ -46,7 +46,7 @@ pub mod sys;
 
 pub use bundle::Bundle;
 pub use container::{
-    Container, ExecOptions, Options, Running, State, Status, Update, compile, create, list, run,
+    CgroupBelow, Container, ExecOptions, Options, Running, State, Status, Update, compile, create, list, run,
 };
 pub use error::{Error, ErrorKind};
 pub use host::is_privileged;

@@ -181,6 +181,9 @@ pub(crate) struct Create {
     /// Unix socket that gets the master of the program's terminal
     #[arg(long, value_name = "SOCKET")]
     pub(crate) console_socket: Option<PathBuf>,
+    /// Unix socket that gets a pidfd of the first process
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) pidfd_socket: Option<PathBuf>,
     /// File that gets the pid of the first process
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
@@ -345,6 +348,9 @@ pub(crate) struct Exec {
     /// Do not wait for the program
     #[arg(long, short)]
     pub(crate) detach: bool,
+    /// Unix socket that gets a pidfd of the program
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) pidfd_socket: Option<PathBuf>,
     /// File that gets the program's pid
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
@@ -363,9 +369,9 @@ pub(crate) struct Exec {
     /// Pass N more file descriptors, from 3 on, to the program
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) preserve_fds: u32,
-    /// Run the program in this cgroup below the container's
-    #[arg(long, value_name = "PATH")]
-    pub(crate) cgroup: Option<String>,
+    /// Run the program in this cgroup below the container's own; with controllers, in their version 1 hierarchies
+    #[arg(long, value_name = "[CONTROLLER,...:]PATH")]
+    pub(crate) cgroup: Vec<String>,
     /// Do not refuse a paused container
     #[arg(long)]
     pub(crate) ignore_paused: bool,

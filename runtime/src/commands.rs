@@ -1,6 +1,5 @@
 //! What each command does, in the library's verbs.
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use libcontainer::bundle::Bundle;
@@ -41,6 +40,9 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
     }
 }
 
+/// The annotation by which crun is told what `--pidfd-socket` tells.
+const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+
 /// Where containers are remembered. Root's place, or that of the user who runs us, maybe as root of a user
 /// namespace. An empty XDG_RUNTIME_DIR counts as unset: podman sets it so for root.
 fn root(global: &Global) -> PathBuf {
@@ -68,16 +70,20 @@ pub(crate) fn version() -> Result<i32, Failure> {
     print(&lines)
 }
 
-fn options(global: &Global, args: &Create, console: Option<OwnedFd>) -> Options {
-    Options {
+fn options(global: &Global, args: &Create, bundle: &Bundle) -> Result<Options, Failure> {
+    let annotations = bundle.spec.annotations().as_ref();
+    let receiver = annotations.and_then(|annotations| annotations.get(PIDFD_RECEIVER)).map(Path::new);
+    let receiver = args.pidfd_socket.as_deref().or(receiver);
+    Ok(Options {
         pivot: !args.no_pivot,
         keyring: !args.no_new_keyring,
         preserved: args.preserve_fds,
-        console,
+        console: args.console_socket.as_deref().map(|path| connect("console", path)).transpose()?,
+        pidfd_receiver: receiver.map(|path| connect("pidfd", path)).transpose()?,
         #[cfg(debug_assertions)]
         fault: fault(args),
         ..plain_options(global, &args.id)
-    }
+    })
 }
 
 #[cfg(debug_assertions)]
@@ -116,8 +122,7 @@ fn load(args: &Create) -> Result<Bundle, Error> {
 
 fn create(store: &Store, global: &Global, args: &Create) -> Result<i32, Failure> {
     let bundle = load(args)?;
-    let console = args.console_socket.as_deref().map(connect).transpose()?;
-    let container = container::create(store, &bundle, &options(global, args, console))?;
+    let container = container::create(store, &bundle, &options(global, args, &bundle)?)?;
     let pid = container.state().pid;
     write_pid_file(args.pid_file.as_deref(), pid).map(|()| 0).or_else(|failure| {
         container.delete(true)?;
@@ -128,10 +133,9 @@ fn create(store: &Store, global: &Global, args: &Create) -> Result<i32, Failure>
 fn run_container(store: &Store, global: &Global, args: &Run) -> Result<i32, Failure> {
     let bundle = load(&args.create)?;
     let terminal = bundle.spec.process().as_ref().is_some_and(|p| p.terminal().unwrap_or(false));
-    let console = args.create.console_socket.as_deref().map(connect).transpose()?;
-    let options = |console| options(global, &args.create, console);
+    let mut options = options(global, &args.create, &bundle)?;
     if args.detach {
-        let (container, program) = container::run(store, &bundle, &options(console))?;
+        let (container, program) = container::run(store, &bundle, &options)?;
         return write_pid_file(args.create.pid_file.as_deref(), program.pid()).map(|()| 0).or_else(
             |failure| {
                 container.delete(true)?;
@@ -140,9 +144,9 @@ fn run_container(store: &Store, global: &Global, args: &Run) -> Result<i32, Fail
         );
     }
     let mut foreground =
-        foreground::Foreground::enter(terminal && console.is_none(), args.create.no_subreaper)?;
-    let console = console.map(Ok).or_else(|| foreground.console()).transpose()?;
-    let (container, program) = container::run(store, &bundle, &options(console))?;
+        foreground::Foreground::enter(terminal && options.console.is_none(), args.create.no_subreaper)?;
+    options.console = options.console.map(Ok).or_else(|| foreground.console()).transpose()?;
+    let (container, program) = container::run(store, &bundle, &options)?;
     let attended = write_pid_file(args.create.pid_file.as_deref(), program.pid())
         .and_then(|()| foreground.attend(program));
     if let Ok(KILLED) = attended {

@@ -1,7 +1,7 @@
 //! `exec`: one more program in a container, described by a file or by flags.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use libcontainer::container::{Container, ExecOptions, Running};
 use libcontainer::error::{Error, ErrorKind};
@@ -41,12 +41,14 @@ fn attempt(store: &Store, args: Exec) -> Result<i32, Failure> {
         None => with_flags(container.process().or_else(without_own)?, &args)?,
     };
     let terminal = process.terminal().unwrap_or(false);
-    let console = args.console_socket.as_deref().map(connect).transpose()?;
+    let connect_to =
+        |what, path: &Option<PathBuf>| path.as_deref().map(|path| connect(what, path)).transpose();
     let mut options = ExecOptions {
         preserved: args.preserve_fds,
-        console,
+        console: connect_to("console", &args.console_socket)?,
+        pidfd_receiver: connect_to("pidfd", &args.pidfd_socket)?,
         ignore_paused: args.ignore_paused,
-        cgroup: args.cgroup,
+        cgroups: args.cgroup.iter().map(|below| below.parse()).collect::<Result<_, Error>>()?,
     };
     if args.detach {
         let program = container.exec(&process, options)?;

@@ -3,10 +3,10 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use libcontainer::error::{Error, ErrorKind};
+use libcontainer::sys::socket::{self, Kind};
 
 /// Why a command failed, and the exit status.
 #[derive(Debug)]
@@ -58,11 +58,12 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<i32, Failure> 
     print(&format!("{text}\n"))
 }
 
-/// Connects to the socket that wants a terminal's master.
-pub(crate) fn connect(path: &Path) -> Result<OwnedFd, Failure> {
-    let stream = UnixStream::connect(path)
-        .map_err(|error| Failure::file("connect to console socket", path, &error))?;
-    Ok(stream.into())
+/// Connects to the socket that wants a terminal's master, or a pidfd, as `what` says.
+pub(crate) fn connect(what: &str, path: &Path) -> Result<OwnedFd, Failure> {
+    socket::connect_to(path, Kind::Stream).map_err(|stop| {
+        let why = io::Error::from_raw_os_error(stop.errno);
+        Error::io(format!("{what} socket {}: {stop}", path.display()), &why).into()
+    })
 }
 
 /// Writes a pid file, whole or not at all: decimal, and nothing else. What had the name before, a link for example,

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use integration_tests::{Resctrl, refused, runtime, waiting};
+use integration_tests::{Resctrl, refused, running, runtime, waiting};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -22,13 +22,6 @@ use watching::Watching;
 const OFTEN: [&str; 2] = ["--interval", "50ms"];
 const NEVER: [&str; 2] = ["--interval", "24h"];
 const FINE: (Exit, String) = (Exit::Code(0), String::new());
-
-fn running<'r>(runtime: &'r Runtime, bundle: &Bundle) -> Container<'r> {
-    let mut container = runtime.create(bundle).unwrap();
-    container.start().unwrap().success().unwrap();
-    container.wait_for_stdout("ready").unwrap();
-    container
-}
 
 /// A program that waits, in a container of 32 MiB.
 fn limited() -> Bundle {

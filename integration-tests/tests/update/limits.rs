@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use integration_tests::{Stage, UNIFIED};
 use serde_json::Value;
-use spec_conformance::{Bundle, Container, Finished, Runtime};
+use spec_conformance::{Finished, Runtime};
 
 /// A file, and what it holds after each of two values; empty if another test looks at that.
 pub(crate) type Held = (&'static str, [&'static str; 2]);
@@ -50,13 +50,6 @@ pub(crate) const FLAGS: &[(&str, [&str; 2], &[Held])] = &[
         ],
     ),
 ];
-
-pub(crate) fn running<'r>(runtime: &'r Runtime, bundle: &Bundle) -> Container<'r> {
-    let mut container = runtime.create(bundle).unwrap();
-    container.start().unwrap().success().unwrap();
-    container.wait_for_stdout("ready").unwrap();
-    container
-}
 
 pub(crate) fn update(runtime: &Runtime, id: &str, flags: &[&str]) -> Finished {
     runtime.call([&["update"], flags, &[id]].concat()).unwrap()

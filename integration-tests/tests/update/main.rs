@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Stdio;
 
-use integration_tests::{Resctrl, Stage, refused, runtime, waiting};
-use limits::{FLAGS, limit_all, limits, running, stages, update, update_with, usable};
+use integration_tests::{Resctrl, Stage, refused, running, runtime, waiting};
+use limits::{FLAGS, limit_all, limits, stages, update, update_with, usable};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, Exit};
 

@@ -1,5 +1,6 @@
 //! Makes containers: `create`, and `run`, which starts them too.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
@@ -18,7 +19,7 @@ use crate::plan::systemd::UnitName;
 use crate::plan::{Choices, Plan, seccomp};
 use crate::state::{CgroupDirectory, Entry, Identity, Record, Store, VERSION};
 use crate::sys::process::{self, Child, Exit};
-use crate::sys::{Stop, fs};
+use crate::sys::{Stop, fs, socket};
 
 use super::{Container, State, Status, run_poststop, state_text};
 use crate::channel::{At, Channel};
@@ -38,6 +39,8 @@ pub struct Options {
     pub preserved: u32,
     /// A connected stream socket, over which the master of its terminal is sent.
     pub console: Option<OwnedFd>,
+    /// A connected stream socket, over which a pidfd of its first process is sent when it is created.
+    pub pidfd_receiver: Option<OwnedFd>,
     /// Who makes its cgroup.
     pub driver: Driver,
     /// Where resctrl is, if not where the mount table says.
@@ -57,6 +60,7 @@ impl Options {
             strict: false,
             preserved: 0,
             console: None,
+            pidfd_receiver: None,
             driver: Driver::Files,
             resctrl: None,
             fault: Fault::default(),
@@ -253,6 +257,7 @@ fn make(
     record.unit = plan.cgroup.unit.as_ref().map(|unit| unit.name.clone());
     record.resctrl = launched.resctrl();
     reservation.entry().write_record(&record)?;
+    send_pidfd(options.pidfd_receiver.as_ref(), c"standard", launched.pidfd())?;
     let running = launched.commit().map_err(|failure| Error::launch(plan, &failure.into()))?;
     Ok((Container { entry: reservation.commit(), record }, running))
 }
@@ -270,6 +275,18 @@ pub(super) fn warn(warnings: &[Finding]) {
     for finding in warnings {
         tracing::warn!("{finding}");
     }
+}
+
+/// Sends a pidfd to who wants it. The message has the words that runc has: "standard" for a container's first process,
+/// "setns" for one of exec.
+pub(super) fn send_pidfd(
+    receiver: Option<&OwnedFd>,
+    words: &CStr,
+    pidfd: Option<BorrowedFd<'_>>,
+) -> Result<(), Error> {
+    let Some((receiver, pidfd)) = receiver.zip(pidfd) else { return Ok(()) };
+    socket::send_all(receiver.as_fd(), words.to_bytes(), pidfd)
+        .map_err(|stop| Error::new(ErrorKind::System, format!("pidfd socket: {stop}")).because(stop))
 }
 
 fn identity(pid: i32) -> Result<Identity, Error> {

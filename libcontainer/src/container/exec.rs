@@ -1,7 +1,6 @@
 //! Runs one more program in a container.
 
-use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::{Process as SpecProcess, Spec};
 
@@ -9,11 +8,11 @@ use crate::error::{Error, ErrorKind};
 use crate::host;
 use crate::launch::{self, Joining};
 use crate::plan::Plan;
-use crate::plan::facts::CgroupVersion;
 use crate::plan::step::Step;
 use crate::sys::Call;
 
-use super::{Container, Running, Status};
+use super::placement::CgroupBelow;
+use super::{Container, Running, Status, create};
 
 /// What the caller decides about one more program.
 #[derive(Debug, Default)]
@@ -22,8 +21,10 @@ pub struct ExecOptions {
     pub preserved: u32,
     /// A connected stream socket, over which the master of its terminal is sent.
     pub console: Option<OwnedFd>,
-    /// A cgroup below the container's, which exists, to run it in.
-    pub cgroup: Option<String>,
+    /// A connected stream socket, over which a pidfd of the program is sent when it is being executed.
+    pub pidfd_receiver: Option<OwnedFd>,
+    /// Cgroups below the container's own, to run it in; where none is named, it goes where the first process is.
+    pub cgroups: Vec<CgroupBelow>,
     /// Run it although the container is paused: it waits for the container to be resumed.
     pub ignore_paused: bool,
 }
@@ -36,34 +37,6 @@ impl Container {
     pub fn process(&self) -> Result<SpecProcess, Error> {
         let missing = || Error::new(ErrorKind::Invalid, "config.json has no process to take defaults from");
         self.config()?.process().clone().ok_or_else(missing)
-    }
-
-    /// The cgroups that process `pid` is in, or one below them.
-    fn cgroups_for(&self, pid: i32, below: Option<&str>) -> Result<Vec<(CgroupVersion, PathBuf)>, Error> {
-        if self.record.cgroups.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut cgroups = host::cgroups_of(pid);
-        // A hierarchy in which the container has none is not entered: there its first process is anywhere.
-        cgroups.retain(|(version, _)| self.record.cgroups.iter().any(|made| made.version == *version));
-        let Some(below) = below else { return Ok(cgroups) };
-        let relative = Path::new(below.trim_start_matches('/'));
-        if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("cgroup {below:?} is not below the container's"),
-            ));
-        }
-        for (_, path) in &mut cgroups {
-            path.push(relative);
-            if !path.is_dir() {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    format!("cgroup {} does not exist", path.display()),
-                ));
-            }
-        }
-        Ok(cgroups)
     }
 
     /// Runs `process` in the container. Returns when it is being executed.
@@ -100,7 +73,7 @@ impl Container {
         let facts = host::probe();
         let plan =
             Plan::compile_exec(&spec, process, &facts).map_err(|invalid| Error::invalid("exec", invalid))?;
-        super::create::warn(&plan.warnings);
+        create::warn(&plan.warnings);
         let terminal = plan.process.terminal.is_some();
         if terminal != options.console.is_some() {
             let message =
@@ -118,7 +91,7 @@ impl Container {
             namespaces: self.record.namespaces,
             privileged: facts.privileged,
             // Where its first process is now: it may have moved.
-            cgroups: self.cgroups_for(pid, options.cgroup.as_deref())?,
+            cgroups: self.cgroups_for(pid, &options.cgroups)?,
             unit: self.record.unit.as_ref(),
             resctrl: self.record.resctrl.as_ref().map_or(&[], |group| &group.join),
             process: &plan.process,
@@ -129,7 +102,7 @@ impl Container {
             console: options.console,
             preserved: options.preserved,
         };
-        launch::join(joining).map(Running::new).map_err(|broken| {
+        let child = launch::join(joining).map_err(|broken| {
             if self.status() == Status::Stopped {
                 return exited();
             }
@@ -143,6 +116,9 @@ impl Container {
                     }
                 }
             }
-        })
+        })?;
+        let told = create::send_pidfd(options.pidfd_receiver.as_ref(), c"setns", Some(child.pidfd.as_fd()));
+        let program = Running::new(child);
+        told.map(|()| program)
     }
 }

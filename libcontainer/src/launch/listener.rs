@@ -10,10 +10,8 @@ use serde::Serialize;
 use super::filter;
 use crate::channel::{At, Channel, Failure, Message, Milestone, Said};
 use crate::init::Filter;
-use crate::path::KernelString;
 use crate::plan::seccomp::{Listener, Seccomp};
 use crate::plan::step::Step;
-use crate::sys::fs::{self, CWD};
 use crate::sys::listener::Pass;
 use crate::sys::socket::{self, Kind};
 use crate::sys::{Call, Stop};
@@ -83,11 +81,6 @@ impl Agent<'_> {
 
     /// One connection for one state.
     fn send(&self, listener: BorrowedFd<'_>, pid: i32) -> Result<(), Stop> {
-        let unusable = || Stop::new(Call::Connect, Errno::EINVAL);
-        let path = self.bundle.join(self.listener.path.as_str());
-        let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(unusable)?;
-        let (parent, name) = parent.to_str().zip(name.to_str()).ok_or_else(unusable)?;
-        let parent = KernelString::path(parent).map_err(|_| unusable())?;
         let message = ProcessState {
             oci_version: self.oci_version,
             fds: ["seccompFd"],
@@ -95,10 +88,8 @@ impl Agent<'_> {
             metadata: self.listener.metadata.as_deref(),
             state: &self.state,
         };
-        let message = serde_json::to_vec(&message).map_err(|_| unusable())?;
-        // By directory and name: an address has room for 107 bytes only.
-        let directory = fs::open(CWD, parent.as_c_str(), nix::libc::O_PATH | nix::libc::O_DIRECTORY, 0)?;
-        let agent = socket::connect(directory.as_fd(), name, Kind::Stream)?;
+        let message = serde_json::to_vec(&message).map_err(|_| Stop::new(Call::Connect, Errno::EINVAL))?;
+        let agent = socket::connect_to(&self.bundle.join(self.listener.path.as_str()), Kind::Stream)?;
         socket::send_all(agent.as_fd(), &message, listener)
     }
 }

@@ -132,6 +132,12 @@ impl<'a> Launched<'a> {
         self.leash.child().map_or(0, |child| child.pid)
     }
 
+    /// A pidfd of the process.
+    #[must_use]
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.leash.child().map(|child| child.pidfd.as_fd())
+    }
+
     /// Tells the process that the container exists from now on, and lets it be.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //! A fact is here only if compiling branches on it. What the running kernel can do is never a fact:
 //! `sys` falls back by itself.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::systemd::Manager;
@@ -81,6 +83,14 @@ pub enum CgroupVersion {
     V1,
     /// One hierarchy for all.
     V2,
+}
+
+impl HierarchyFacts {
+    /// The directory of the own cgroup.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        PathBuf::from(format!("{}{}", self.mount, self.own.trim_end_matches('/')))
+    }
 }
 
 impl CgroupFacts {

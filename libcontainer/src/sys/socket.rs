@@ -1,14 +1,17 @@
 //! Unix sockets: the pair between the processes, the start socket, and descriptors in messages.
 
+use std::ffi::{CString, OsStr};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
 
-use super::{Call, Stop, check, check_int, retry};
+use super::{Call, Stop, check, check_int, fs, retry};
 
 /// A connected pair that keeps message boundaries.
 ///
@@ -279,6 +282,19 @@ pub fn connect(directory: BorrowedFd<'_>, name: &str, kind: Kind) -> Result<Owne
     });
     connected.map_err(out_of_patience)?;
     Ok(socket)
+}
+
+/// Connects to the socket at `path`, by its directory and name: an address has room for 107 bytes only. Allocates.
+///
+/// # Errors
+/// Those of [`connect`]; EINVAL for a path without a name, or that is not UTF-8 or has a NUL.
+pub fn connect_to(path: &Path, kind: Kind) -> Result<OwnedFd, Stop> {
+    let unusable = Stop::new(Call::Connect, Errno::EINVAL);
+    let name = path.file_name().and_then(OsStr::to_str).ok_or(unusable)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = CString::new(parent.as_os_str().as_bytes()).map_err(|_| unusable)?;
+    let directory = fs::open(fs::CWD, &parent, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+    connect(directory.as_fd(), name, kind)
 }
 
 /// The kernel says EAGAIN when the time of SO_SNDTIMEO is over, which reads as if nobody had waited.
