@@ -3,6 +3,9 @@
 #![cfg(target_arch = "x86_64")]
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use integration_tests::runtime;
 use nix::libc;
 use serde_json::{Value, json};
@@ -173,3 +176,31 @@ const EVERYTHING: &str = "read write close fstat newfstatat lseek mmap mprotect 
     rt_sigreturn ioctl pread64 access execve exit exit_group arch_prctl set_tid_address set_robust_list rseq prlimit64 \
     readlink getrandom sigaltstack poll openat futex uname gettid getpid tgkill writev sched_getaffinity fcntl \
     faccessat2";
+
+#[test]
+fn s02_a_program_that_cannot_be_executed_is_told_of_whatever_the_filter_refuses() {
+    let last = ["sendto", "sendmsg", "exit_group", "open", "openat", "close", "read"];
+    let refusals = [
+        json!({"names": last, "action": "SCMP_ACT_ERRNO"}),
+        json!({"names": last, "action": "SCMP_ACT_KILL_PROCESS"}),
+        json!({"names": ["sendto"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_GE"}]}),
+    ];
+    let runtime = runtime();
+    for rule in refusals {
+        let bundle = Bundle::new().set("/linux/seccomp", but(rule.clone())).args(["/garbage"]).build().unwrap();
+        let garbage = bundle.path().join("rootfs/garbage");
+        fs::write(&garbage, [0; 64]).unwrap();
+        fs::set_permissions(&garbage, fs::Permissions::from_mode(0o755)).unwrap();
+        let told = |call: Finished| {
+            assert_eq!((call.exit, call.stdout.as_str()), (Exit::Code(126), ""), "{rule}: {call:?}");
+            assert!(call.stderr.contains("exec format error"), "{rule}: {call:?}");
+        };
+        told(runtime.run(&bundle).unwrap());
+        let mut container = runtime.create(&bundle).unwrap();
+        told(container.start().unwrap());
+        container.wait().unwrap();
+    }
+    // Not what the program itself is let do, either.
+    let rule = json!({"names": ["getppid", "sendto"], "action": "SCMP_ACT_ERRNO"});
+    assert_eq!(says(but(rule), "call", CALL, &[]), "EPERM");
+}

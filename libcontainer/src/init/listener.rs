@@ -1,7 +1,8 @@
 //! Loads a filter whose calls an agent decides about, and hands out its listener. Runs in the container's process.
 //!
 //! From the moment that the filter is loaded any call may wait for the agent, which cannot know of it yet; so until
-//! the program is executed, this process makes none but those that its pass opens, whatever the filter says.
+//! the program is executed, this process makes none but those that its pass opens, whatever the filter says. A filter
+//! that refuses the calls by which a failure is told has a pass for those, too.
 
 use crate::channel::{Channel, Failure, Message, Milestone};
 use crate::fault::Fault;

@@ -53,7 +53,9 @@ pub(crate) struct Filter {
     pub(crate) instructions: Vec<Instruction>,
     /// `SECCOMP_FILTER_FLAG_` bits.
     pub(crate) flags: u32,
-    /// What lets calls through before the agent knows of the listener, if there is one.
+    /// Loading it gives a listener, which has to be handed out.
+    pub(crate) listens: bool,
+    /// What lets calls through that the filter is about to refuse, or to ask an agent about who is not there yet.
     pub(crate) pass: Option<Pass>,
 }
 
@@ -134,8 +136,8 @@ pub(super) fn execute(
 
 fn load_filter(filter: &Filter, channel: &Channel, fault: Fault) -> Result<(), Failure> {
     match filter.pass {
-        Some(pass) => listener::load(filter, pass, channel, fault),
-        None => fault.attempt(Step::LoadFilter, || creds::load_filter(&filter.instructions, filter.flags)),
+        Some(pass) if filter.listens => listener::load(filter, pass, channel, fault),
+        _ => fault.attempt(Step::LoadFilter, || creds::load_filter(&filter.instructions, filter.flags)),
     }
 }
 

@@ -84,7 +84,7 @@ pub(crate) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
     if instructions.len() > program::LONGEST {
         return Err(Stop::new(Call::Seccomp, Errno::E2BIG));
     }
-    Ok(Filter { instructions, flags: plan.flags, pass: None })
+    Ok(Filter { instructions, flags: plan.flags, listens: plan.listener.is_some(), pass: None })
 }
 
 /// What each number leads to, by the first number of each range.

@@ -16,13 +16,17 @@ use crate::sys::listener::Pass;
 use crate::sys::socket::{self, Kind};
 use crate::sys::{Call, Stop};
 
-/// Compiles the filter of `plan`. One with a listener gets a way past it for the calls that hand the listener out.
+/// What a process without a pass does when its program cannot be executed.
+const LAST_CALLS: [&str; 2] = ["sendto", "exit_group"];
+
+/// Compiles the filter of `plan`. One with a listener gets a way past it for the calls that hand the listener out, and
+/// one that may refuse the calls by which a failure is told gets it for those.
 ///
 /// # Errors
 /// Those of [`filter::compile`].
 pub(super) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
     let mut filter = filter::compile(plan)?;
-    if plan.listener.is_some() {
+    if filter.listens || !LAST_CALLS.iter().all(|call| plan.always_allows(call)) {
         let pass = Pass::new()?;
         let native = filter::native().ok_or(Stop::new(Call::Seccomp, Errno::EINVAL))?;
         filter.instructions = pass.before(&filter.instructions, native);

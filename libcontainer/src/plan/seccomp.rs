@@ -83,6 +83,17 @@ pub struct Seccomp {
     pub listener: Option<Listener>,
 }
 
+impl Seccomp {
+    /// The call is allowed whatever its arguments, on every architecture that has it.
+    #[must_use]
+    pub fn always_allows(&self, call: &str) -> bool {
+        let allows = |action| matches!(action, Action::Allow | Action::Log);
+        let rules = || self.rules.iter().filter(|rule| rule.names.iter().any(|name| name == call));
+        let settled = allows(self.default) || rules().any(|rule| rule.args.is_empty());
+        settled && rules().all(|rule| allows(rule.action))
+    }
+}
+
 /// A rule: the action for some system calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
