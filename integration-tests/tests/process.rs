@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use integration_tests::{ketch, runtime};
+use integration_tests::{Wrapped, ketch, running, runtime};
 use serde_json::{Value, json};
 use spec_conformance::report::{Capabilities, Ids, Mask, Rlimit};
 use spec_conformance::{Bundle, BundleBuilder, Exit, Finished, Report};
@@ -362,4 +362,25 @@ fn p06_exec_looks_its_program_up_in_the_containers_path() {
     container.start().unwrap().success().unwrap();
     container.wait_for_stdout("ready").unwrap();
     assert_eq!(container.exec(["probe", "exit", "3"]).unwrap().exit, Exit::Code(3));
+}
+
+#[test]
+fn a02_the_callers_groups_are_the_programs_and_those_of_exec_if_the_annotation_says_so() {
+    let wrapped = Wrapped::new("exec setpriv --groups 7,9 \"$@\"");
+    let runtime = wrapped.runtime();
+    let container = |keep: &str| {
+        let bundle = Bundle::new()
+            .with_busybox()
+            .args(["/bin/sh", "-c", "probe report; exec probe wait"])
+            .set("/annotations", json!({"run.oci.keep_original_groups": keep}))
+            .build()
+            .unwrap();
+        let mut container = running(runtime, &bundle);
+        let said = container.stdout().unwrap();
+        let own = Report::parse(said.lines().next().unwrap()).unwrap();
+        let exec = container.exec(["/bin/probe", "report"]).unwrap().success().unwrap().report().unwrap();
+        (own.groups, exec.groups)
+    };
+    assert_eq!(container("1"), (vec![7, 9], vec![7, 9]));
+    assert_eq!(container("0"), (Vec::new(), Vec::new()));
 }

@@ -187,7 +187,8 @@ fn s02_a_program_that_cannot_be_executed_is_told_of_whatever_the_filter_refuses(
     ];
     let runtime = runtime();
     for rule in refusals {
-        let bundle = Bundle::new().set("/linux/seccomp", but(rule.clone())).args(["/garbage"]).build().unwrap();
+        let bundle =
+            Bundle::new().set("/linux/seccomp", but(rule.clone())).args(["/garbage"]).build().unwrap();
         let garbage = bundle.path().join("rootfs/garbage");
         fs::write(&garbage, [0; 64]).unwrap();
         fs::set_permissions(&garbage, fs::Permissions::from_mode(0o755)).unwrap();

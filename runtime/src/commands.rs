@@ -6,7 +6,7 @@ use libcontainer::bundle::Bundle;
 use libcontainer::container::{self, Container, Options, Status};
 use libcontainer::error::{Error, ErrorKind};
 use libcontainer::plan::cgroup::Driver;
-use libcontainer::plan::version;
+use libcontainer::plan::{annotation, version};
 use libcontainer::state::Store;
 
 use crate::cli::{CgroupManager, Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
@@ -71,9 +71,8 @@ pub(crate) fn version() -> Result<i32, Failure> {
 }
 
 fn options(global: &Global, args: &Create, bundle: &Bundle) -> Result<Options, Failure> {
-    let annotations = bundle.spec.annotations().as_ref();
-    let receiver = annotations.and_then(|annotations| annotations.get(PIDFD_RECEIVER)).map(Path::new);
-    let receiver = args.pidfd_socket.as_deref().or(receiver);
+    let annotated = annotation(&bundle.spec, PIDFD_RECEIVER).map(Path::new);
+    let receiver = args.pidfd_socket.as_deref().or(annotated);
     Ok(Options {
         pivot: !args.no_pivot,
         keyring: !args.no_new_keyring,

@@ -288,10 +288,11 @@ fn become_user(plan: &Process, filtered: bool, fault: Fault) -> Result<(), Failu
         creds::limit_bounding_set(bounding)?;
         creds::keep_capabilities(true)
     })?;
-    fault.attempt(Step::Groups, || match creds::set_groups(&plan.groups) {
+    fault.attempt(Step::Groups, || match plan.groups.as_deref().map(creds::set_groups) {
+        None => Ok(()),
         // Denied where an unprivileged user made the map; there are none to drop then.
-        Err(stop) if stop.is(Errno::EPERM) && plan.groups.is_empty() => Ok(()),
-        other => other,
+        Some(Err(stop)) if stop.is(Errno::EPERM) && plan.groups == Some(Vec::new()) => Ok(()),
+        Some(other) => other,
     })?;
     fault.attempt(Step::User, || {
         creds::set_group(plan.gid)?;

@@ -270,6 +270,12 @@ fn check_document(spec: &Spec, findings: &mut Findings) {
     }
 }
 
+/// What the annotation `name` says, if it says anything.
+#[must_use]
+pub fn annotation<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
+    spec.annotations().as_ref()?.get(name).map(String::as_str).filter(|says| !says.is_empty())
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::facts::{CgroupFacts, CgroupVersion, HierarchyFacts};

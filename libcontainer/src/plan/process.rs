@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, Process as SpecProcess, Spec};
+use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, Process as SpecProcess, Spec, User};
 use serde::Serialize;
 
 use super::capability::Capabilities;
@@ -13,8 +13,11 @@ use super::namespaces::{Entry, Namespace};
 use super::rlimit::Rlimit;
 use super::schedule::{MemoryPolicy, Scheduler};
 use super::sysctl::Sysctl;
-use super::{Choices, affinity, capability, rlimit, schedule, sysctl};
+use super::{Choices, affinity, annotation, capability, rlimit, schedule, sysctl};
 use crate::path::{KernelString, RootPath};
+
+/// The annotation by which crun is told to leave the supplementary groups alone: Podman's `--group-add keep-groups`.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 const SPEC_PROCESS: &str = "config.md#process";
 const SPEC_LINUX_PROCESS: &str = "config.md#linux-process";
@@ -70,8 +73,8 @@ pub struct Process {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Supplementary groups, exactly.
-    pub groups: Vec<u32>,
+    /// Supplementary groups, exactly; `None` if those of the runtime stay.
+    pub groups: Option<Vec<u32>>,
     /// File mode creation mask; unchanged when unset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
@@ -194,7 +197,7 @@ pub fn compile_process(
         terminal: terminal(process, findings),
         uid: user.uid(),
         gid: user.gid(),
-        groups: user.additional_gids().clone().unwrap_or_default(),
+        groups: groups(user, spec, findings),
         umask: umask(process, findings),
         rlimits: rlimit::compile(process.rlimits().as_deref().unwrap_or_default(), findings),
         capabilities: capability::compile(process.capabilities().as_ref(), facts, entry, findings),
@@ -283,6 +286,26 @@ fn cwd(process: &SpecProcess, findings: &mut Findings) -> Option<RootPath> {
         findings.error("/process/cwd", format!("{cwd:?} is not an absolute path"), SPEC_PROCESS);
     }
     findings.check(RootPath::new(cwd), "/process/cwd", SPEC_PROCESS)
+}
+
+/// The supplementary groups. Who is in a group of the host by his login alone keeps it with the annotation: a user may
+/// not ask for it by number.
+fn groups(user: &User, spec: &Spec, findings: &mut Findings) -> Option<Vec<u32>> {
+    let listed = user.additional_gids().clone().unwrap_or_default();
+    match annotation(spec, KEEP_GROUPS) {
+        None | Some("0") => return Some(listed),
+        Some("1") if listed.is_empty() => {}
+        Some("1") => {
+            let says =
+                format!("are ignored: the annotation {KEEP_GROUPS} keeps those of the caller; remove one");
+            findings.warn("/process/user/additionalGids", says, SPEC_USER);
+        }
+        Some(other) => {
+            let at = format!("/annotations/{KEEP_GROUPS}");
+            findings.error(at, format!("{other:?} is neither 1 nor 0"), "config.md#annotations");
+        }
+    }
+    None
 }
 
 fn check_ids(process: &SpecProcess, ids: &Ids, findings: &mut Findings) {

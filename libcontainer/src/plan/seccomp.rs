@@ -166,7 +166,7 @@ pub fn compile(spec: &Spec, findings: &mut Findings) -> Option<Seccomp> {
     let rules: Vec<Rule> =
         rules.filter_map(|(i, rule)| read_rule(rule, &format!("{AT}/syscalls/{i}"), findings)).collect();
     let asks = default.iter().chain(rules.iter().map(|rule| &rule.action)).any(|a| *a == Action::Notify);
-    let listener = listener::compile(seccomp, asks, findings);
+    let listener = listener::compile(seccomp, spec, asks, findings);
     Some(Seccomp {
         default: default?,
         architectures: architectures(spec),

@@ -7,6 +7,7 @@
 use oci_spec::runtime::Spec;
 
 use super::{Driver, wrong_with_names};
+use crate::plan::annotation;
 use crate::plan::facts::{CgroupFacts, Facts};
 use crate::plan::invalid::{Findings, pointer_token};
 
@@ -28,8 +29,7 @@ pub(super) struct Below {
 /// Reads what the annotations of `spec` ask for.
 pub(super) fn compile(spec: &Spec, driver: Driver, facts: &Facts, findings: &mut Findings) -> Below {
     let mut read = |name: &str, impossible: Option<&str>| {
-        let asked = spec.annotations().as_ref().and_then(|annotations| annotations.get(name));
-        let asked = asked.filter(|asked| !asked.is_empty())?;
+        let asked = annotation(spec, name)?;
         let at = || format!("/annotations/{}", pointer_token(name));
         let names = super::components(asked).map(|name| format!("/{name}")).collect::<String>();
         let empty = names.is_empty().then_some("names no cgroup; give a name, such as payload, or remove it");

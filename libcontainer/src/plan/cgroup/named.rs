@@ -6,6 +6,7 @@
 use oci_spec::runtime::Spec;
 
 use super::Driver;
+use crate::plan::annotation;
 use crate::plan::facts::{Facts, HierarchyFacts};
 use crate::plan::invalid::{Findings, pointer_token};
 
@@ -16,8 +17,7 @@ const SPEC: &str = "config.md#annotations";
 /// The destination of the mount that is to show it.
 #[must_use]
 pub fn asked(spec: &Spec) -> Option<&str> {
-    let asked = spec.annotations().as_ref()?.get(ANNOTATION)?;
-    Some(asked.as_str()).filter(|asked| !asked.is_empty())
+    annotation(spec, ANNOTATION)
 }
 
 /// This mount of the config is the one.

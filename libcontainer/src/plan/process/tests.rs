@@ -143,6 +143,23 @@ fn p18_affinity_of_exec_is_read_with_the_container_though_it_is_not_its_own() {
 }
 
 #[test]
+fn a02_the_callers_groups_stay_if_the_annotation_says_so() {
+    let groups = |says: &str, more: &[u32]| {
+        let mut findings = Findings::default();
+        let process = process(json!({"user": {"uid": 0, "gid": 0, "additionalGids": more}}));
+        let spec = spec(json!({"process": process, "annotations": {(KEEP_GROUPS): says}}));
+        let user = spec.process().as_ref().unwrap().user().clone();
+        let groups = groups(&user, &spec, &mut findings);
+        findings.finish().map(|warnings| (groups, warnings.len())).map_err(|invalid| invalid.to_string())
+    };
+    assert_eq!(groups("1", &[]), Ok((None, 0)));
+    assert_eq!(groups("1", &[7]), Ok((None, 1)));
+    assert_eq!(groups("0", &[7]), Ok((Some(vec![7]), 0)));
+    assert_eq!(groups("", &[7]), Ok((Some(vec![7]), 0)));
+    assert!(groups("yes", &[]).unwrap_err().contains("neither 1 nor 0"));
+}
+
+#[test]
 fn p19_p20_ids_must_exist_in_a_new_user_namespace() {
     let range = IdRange { inside: 0, outside: 100_000, count: 10 };
     let maps = Some(IdMaps { users: vec![range], groups: vec![range] });
@@ -150,7 +167,7 @@ fn p19_p20_ids_must_exist_in_a_new_user_namespace() {
     let user =
         |uid: u32, gid: u32, more: &[u32]| json!({"user": {"uid": uid, "gid": gid, "additionalGids": more}});
     let read = |part| compiled_with(part, json!({}), &FACTS, &ids);
-    assert_eq!(read(user(9, 9, &[0, 9])).unwrap().groups, [0, 9]);
+    assert_eq!(read(user(9, 9, &[0, 9])).unwrap().groups.unwrap(), [0, 9]);
     assert_eq!(read(user(10, 0, &[])).unwrap_err(), ["/process/user/uid"]);
     assert_eq!(read(user(0, 10, &[])).unwrap_err(), ["/process/user/gid"]);
     assert_eq!(read(user(0, 0, &[1, 11])).unwrap_err(), ["/process/user/additionalGids/1"]);

@@ -1,10 +1,13 @@
 //! The agent that decides about system calls with the action NOTIFY. Pure.
 
-use oci_spec::runtime::LinuxSeccomp;
+use std::path::Path;
+
+use oci_spec::runtime::{LinuxSeccomp, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::{AT, SPEC};
 use crate::path::KernelString;
+use crate::plan::annotation;
 use crate::plan::invalid::Findings;
 
 /// Every thread of the process gets the filter.
@@ -19,6 +22,9 @@ const TSYNC_ESRCH: u32 = 16;
 /// Once the agent has been asked, only a fatal signal ends the wait.
 pub(super) const WAIT_KILLABLE_RECV: u32 = 32;
 
+/// The annotation by which crun was told of the agent before the specification had a way.
+const RECEIVER: &str = "run.oci.seccomp.receiver";
+
 /// How to reach the agent that decides about system calls. Spec: config-linux.md#containerprocessstate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
@@ -30,9 +36,16 @@ pub struct Listener {
 }
 
 /// The agent, if it is asked anything; otherwise its path means nothing.
-pub(super) fn compile(seccomp: &LinuxSeccomp, asks: bool, findings: &mut Findings) -> Option<Listener> {
-    let at = format!("{AT}/listenerPath");
-    let path = seccomp.listener_path().as_ref().filter(|path| !path.as_os_str().is_empty());
+pub(super) fn compile(
+    seccomp: &LinuxSeccomp,
+    spec: &Spec,
+    asks: bool,
+    findings: &mut Findings,
+) -> Option<Listener> {
+    let own = seccomp.listener_path().as_deref().filter(|path| !path.as_os_str().is_empty());
+    let annotated = annotation(spec, RECEIVER).map(Path::new);
+    let path = own.or(annotated);
+    let at = if path == own { format!("{AT}/listenerPath") } else { format!("/annotations/{RECEIVER}") };
     let metadata = seccomp.listener_metadata();
     if path.is_none() && metadata.as_ref().is_some_and(|m| !m.is_empty()) {
         let says = "is for the listener, and there is no listenerPath; add it, or remove this";
@@ -102,6 +115,22 @@ mod tests {
             let seccomp = json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": path});
             assert_eq!(compiled(seccomp).unwrap_err(), ["/linux/seccomp/listenerPath"], "{path}");
         }
+    }
+
+    #[test]
+    fn a03_an_annotation_names_the_agent_where_the_config_does_not() {
+        let listener = |own: Value, receiver: &str| {
+            let seccomp = json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": own});
+            let config = json!({"linux": {"seccomp": seccomp}, "annotations": {(RECEIVER): receiver}});
+            let mut findings = Findings::default();
+            let filter = compile(&spec(config), &mut findings);
+            let path = filter.and_then(|filter| Some(filter.listener?.path.to_string()));
+            findings.finish().map(|_| path).map_err(|invalid| invalid.findings()[0].at.clone())
+        };
+        assert_eq!(listener(json!(null), "/annotated"), Ok(Some("/annotated".to_owned())));
+        assert_eq!(listener(json!("/own"), "/annotated"), Ok(Some("/own".to_owned())));
+        assert_eq!(listener(json!(null), &"x".repeat(5000)), Err(format!("/annotations/{RECEIVER}")));
+        assert_eq!(listener(json!(null), ""), Err("/linux/seccomp/listenerPath".to_owned()));
     }
 
     #[test]
