@@ -1,5 +1,6 @@
 //! The verbs: what can be done with containers. Runs in the runtime's process.
 
+mod additions;
 mod agent;
 mod create;
 mod delete;
@@ -29,7 +30,8 @@ use crate::state::{Entry, Identity, Record, Store};
 use crate::stats::OomKilled;
 use crate::sys::{Stop, process};
 
-pub use create::{Options, Running, compile, create, run};
+pub use additions::NOTIFY_SOCKET;
+pub use create::{Held, Options, Running, compile, create, hold, run};
 pub use events::Events;
 pub use exec::ExecOptions;
 pub use placement::CgroupBelow;
@@ -189,7 +191,7 @@ impl Container {
         } else {
             let status = self.status();
             let init =
-                self.init().filter(|_| matches!(status, Status::Created | Status::Running | Status::Paused));
+                self.pidfd().filter(|_| matches!(status, Status::Created | Status::Running | Status::Paused));
             let Some(pidfd) = init else { return Err(Error::new(ErrorKind::State, "container not running")) };
             process::send_signal(pidfd.as_fd(), signal).map_err(failed)?;
         }
@@ -200,8 +202,17 @@ impl Container {
         Ok(())
     }
 
-    /// The first process, if it has not been reaped and its number given to another.
-    fn init(&self) -> Option<OwnedFd> {
+    /// Where the host has to make the socket, for messages of sd_notify(3), that its program is told of; `None` if it
+    /// was created without [`Options::notify`]. Whoever is to hear the program makes it before that runs.
+    #[must_use]
+    pub fn notify_socket(&self) -> Option<PathBuf> {
+        self.entry.notify_directory().map(|directory| directory.join(NOTIFY_SOCKET))
+    }
+
+    /// A pidfd of its first process, which is readable when that has ended; `None` if it has been reaped. See
+    /// pidfd_open(2).
+    #[must_use]
+    pub fn pidfd(&self) -> Option<OwnedFd> {
         let Identity { pid, start_time } = self.record.process?;
         let pidfd = process::pidfd_open(pid).ok()?;
         let seen = host::look_at(pid)?;

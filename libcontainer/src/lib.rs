@@ -46,7 +46,8 @@ pub mod sys;
 
 pub use bundle::Bundle;
 pub use container::{
-    CgroupBelow, Container, ExecOptions, Options, Running, State, Status, Update, compile, create, list, run,
+    CgroupBelow, Container, ExecOptions, Held, Options, Running, State, Status, Update, compile, create,
+    hold, list, run,
 };
 pub use error::{Error, ErrorKind};
 pub use host::is_privileged;

@@ -7,8 +7,8 @@ mod record;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -20,6 +20,8 @@ pub use record::{CgroupDirectory, Identity, Record, ResctrlGroup, VERSION};
 use crate::sys::pattern::Pattern;
 
 const RECORD: &str = "record.json";
+/// The directory with the notification socket.
+const NOTIFY: &str = "notify";
 const RECORD_NEW: &str = "record.new";
 const CONFIG: &str = "config.json";
 /// The directory itself, whose lock the runtime holds that is creating the container.
@@ -101,6 +103,13 @@ impl Store {
         // Somebody who looks whether it is being created may hold it for a moment.
         let lock = entry.lock(DIRECTORY, FlockArg::LockExclusive)?;
         Ok(Reservation { entry: Some(entry), _lock: lock })
+    }
+
+    /// Where a container of this id has the directory of its notification socket, if it has one.
+    pub(crate) fn notify_directory(&self, id: &str) -> PathBuf {
+        let path = self.root.join(id).join(NOTIFY);
+        // It is going to be the source of a mount, and these count from the bundle.
+        std::path::absolute(&path).unwrap_or(path)
     }
 
     /// Opens the directory of a container.
@@ -270,6 +279,23 @@ impl Entry {
         file.and_then(|mut file| file.write_all(text)).map_err(refused("write", path))
     }
 
+    /// Makes the directory of the notification socket; the container's processes may enter it, whoever they are.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(crate) fn make_notify_directory(&self) -> Result<(), Refused> {
+        let path = self.path.join(NOTIFY);
+        let made = DirBuilder::new().create(&path);
+        // Whatever the umask.
+        let open = made.and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)));
+        open.map_err(refused("create", path))
+    }
+
+    /// The directory of the notification socket, if it was made.
+    pub(crate) fn notify_directory(&self) -> Option<PathBuf> {
+        Some(self.path.join(NOTIFY)).filter(|path| path.is_dir())
+    }
+
     /// Reads the record.
     ///
     /// # Errors
@@ -341,7 +367,14 @@ impl Entry {
                 Err(errno) => return Err(refused("remove", self.path.join(name))(errno.into())),
             }
         }
-        match fs::remove_dir(&self.path) {
+        let removed = match fs::remove_dir(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                let notify = format!("/proc/self/fd/{}/{NOTIFY}", self.directory.as_raw_fd());
+                fs::remove_dir_all(notify).and_then(|()| fs::remove_dir(&self.path))
+            }
+            other => other,
+        };
+        match removed {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(refused("remove", &self.path)),
         }

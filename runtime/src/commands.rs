@@ -1,17 +1,19 @@
 //! What each command does, in the library's verbs.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use libcontainer::bundle::Bundle;
-use libcontainer::container::{self, Container, Options, Status};
+use libcontainer::container::{self, Container, Options, Running, Status};
 use libcontainer::error::{Error, ErrorKind};
 use libcontainer::plan::cgroup::Driver;
 use libcontainer::plan::{annotation, version};
 use libcontainer::state::Store;
 
 use crate::cli::{CgroupManager, Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
+use crate::notify::{self, Relay};
 use crate::outcome::{Failure, connect, print, print_json, write_pid_file};
-use crate::{checkpoint, events, exec, features, foreground, listing, signals, spec, update};
+use crate::{activation, checkpoint, events, exec, features, foreground, listing, signals, spec, update};
 
 /// Carries out a command; gives the exit status.
 pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
@@ -19,7 +21,7 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<i32, Failure> {
     match command {
         Command::Create(args) => create(&store, global, &args),
         Command::Run(args) => run_container(&store, global, &args),
-        Command::Start(args) => Container::open(&store, &args.id)?.start().map(|()| 0).map_err(Failure::from),
+        Command::Start(args) => start(&Container::open(&store, &args.id)?),
         Command::State(args) => print_json(&Container::open(&store, &args.id)?.state()),
         Command::Kill(args) => kill(&store, global, &args),
         Command::Delete(args) => delete(&store, global, &args),
@@ -73,10 +75,13 @@ pub(crate) fn version() -> Result<i32, Failure> {
 fn options(global: &Global, args: &Create, bundle: &Bundle) -> Result<Options, Failure> {
     let annotated = annotation(&bundle.spec, PIDFD_RECEIVER).map(Path::new);
     let receiver = args.pidfd_socket.as_deref().or(annotated);
+    let sockets = activation::sockets();
     Ok(Options {
         pivot: !args.no_pivot,
         keyring: !args.no_new_keyring,
-        preserved: args.preserve_fds,
+        preserved: sockets.count.saturating_add(args.preserve_fds),
+        environment: sockets.environment,
+        notify: notify::is_wanted(),
         console: args.console_socket.as_deref().map(|path| connect("console", path)).transpose()?,
         pidfd_receiver: receiver.map(|path| connect("pidfd", path)).transpose()?,
         #[cfg(debug_assertions)]
@@ -129,25 +134,59 @@ fn create(store: &Store, global: &Global, args: &Create) -> Result<i32, Failure>
     })
 }
 
+/// Creates a container and starts it. Its notifications, if they are wanted, are heard before it says any.
+fn start_now(
+    store: &Store,
+    bundle: &Bundle,
+    options: &Options,
+) -> Result<(Container, Running, Option<Relay>), Failure> {
+    let held = container::hold(store, bundle, options)?;
+    match Relay::new(held.container()) {
+        Ok(relay) => {
+            held.run().map(|(container, program)| (container, program, relay)).map_err(Failure::from)
+        }
+        Err(failure) => {
+            held.give_up();
+            Err(failure)
+        }
+    }
+}
+
+fn start(container: &Container) -> Result<i32, Failure> {
+    let relay = Relay::new(container)?;
+    let program = container.pidfd();
+    container.start()?;
+    if let (Some(relay), Some(program)) = (relay, program) {
+        await_ready(&relay, program.as_fd(), container.state().pid)?;
+    }
+    Ok(0)
+}
+
+/// Stays until the program has said that it is ready: whoever called us takes our end for that.
+fn await_ready(relay: &Relay, program: BorrowedFd<'_>, pid: i32) -> Result<(), Failure> {
+    relay.until_ready(program, pid).map_err(|error| Failure::io("wait for the program to be ready", &error))
+}
+
 fn run_container(store: &Store, global: &Global, args: &Run) -> Result<i32, Failure> {
     let bundle = load(&args.create)?;
     let terminal = bundle.spec.process().as_ref().is_some_and(|p| p.terminal().unwrap_or(false));
     let mut options = options(global, &args.create, &bundle)?;
     if args.detach {
-        let (container, program) = container::run(store, &bundle, &options)?;
-        return write_pid_file(args.create.pid_file.as_deref(), program.pid()).map(|()| 0).or_else(
-            |failure| {
-                container.delete(true)?;
-                Err(failure)
-            },
-        );
+        let (container, program, relay) = start_now(store, &bundle, &options)?;
+        let told = write_pid_file(args.create.pid_file.as_deref(), program.pid());
+        let told = told
+            .and_then(|()| relay.map_or(Ok(()), |relay| await_ready(&relay, program.pidfd(), program.pid())));
+        return told.map(|()| 0).or_else(|failure| {
+            container.delete(true)?;
+            Err(failure)
+        });
     }
     let mut foreground =
         foreground::Foreground::enter(terminal && options.console.is_none(), args.create.no_subreaper)?;
     options.console = options.console.map(Ok).or_else(|| foreground.console()).transpose()?;
-    let (container, program) = container::run(store, &bundle, &options)?;
+    let (container, program, relay) = start_now(store, &bundle, &options)?;
     let attended = write_pid_file(args.create.pid_file.as_deref(), program.pid())
-        .and_then(|()| foreground.attend(program));
+        .and_then(|()| foreground.attend(program, relay));
     if let Ok(KILLED) = attended {
         tell_out_of_memory(&container, 0);
     }

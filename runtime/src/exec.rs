@@ -59,7 +59,7 @@ fn attempt(store: &Store, args: Exec) -> Result<i32, Failure> {
     let before = container.oom_killed().map_or(0, |killed| killed.kills);
     let program = container.exec(&process, options)?;
     let program = tell_pid(args.pid_file.as_deref(), program)?;
-    let status = foreground.attend(program)?;
+    let status = foreground.attend(program, None)?;
     if status == KILLED {
         tell_out_of_memory(&container, before);
     }

@@ -1,6 +1,7 @@
 //! `ketch`: an OCI container runtime for Linux, on the command line that runc has.
 #![forbid(unsafe_code)]
 
+mod activation;
 mod checkpoint;
 mod cli;
 mod commands;
@@ -11,11 +12,13 @@ mod features;
 mod foreground;
 mod listing;
 mod log;
+mod notify;
 mod outcome;
 #[cfg(test)]
 mod pages;
 mod signals;
 mod spec;
+mod terminal;
 mod update;
 
 use std::io::{self, Write};

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
+use oci_spec::runtime::Spec;
+
 use crate::bundle::Bundle;
 use crate::error::{Error, ErrorKind};
 use crate::fault::Fault;
@@ -21,7 +23,7 @@ use crate::state::{CgroupDirectory, Entry, Identity, Record, Store, VERSION};
 use crate::sys::process::{self, Child, Exit};
 use crate::sys::{Stop, fs, socket};
 
-use super::{Container, State, Status, run_poststop, state_text};
+use super::{Container, State, Status, additions, run_poststop, state_text};
 use crate::channel::{At, Channel};
 
 /// What the caller decides about a new container.
@@ -41,6 +43,10 @@ pub struct Options {
     pub console: Option<OwnedFd>,
     /// A connected stream socket, over which a pidfd of its first process is sent when it is created.
     pub pidfd_receiver: Option<OwnedFd>,
+    /// Variables of the environment that its program gets beside the config's, as `NAME=value`.
+    pub environment: Vec<String>,
+    /// Give it a place for the socket of its notifications, see [`Container::notify_socket`].
+    pub notify: bool,
     /// Who makes its cgroup.
     pub driver: Driver,
     /// Where resctrl is, if not where the mount table says.
@@ -61,6 +67,8 @@ impl Options {
             preserved: 0,
             console: None,
             pidfd_receiver: None,
+            environment: Vec::new(),
+            notify: false,
             driver: Driver::Files,
             resctrl: None,
             fault: Fault::default(),
@@ -121,6 +129,16 @@ impl Running {
 /// # Errors
 /// Everything that is wrong with the config.
 pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
+    compile_for(bundle, &bundle.spec, options)
+}
+
+/// Compiles the plan for the config as it is in the store, where the container is to have its place.
+fn compile_in(store: &Store, bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
+    let notify = store.notify_directory(&options.id);
+    compile_for(bundle, &additions::apply(&bundle.spec, options, &notify), options)
+}
+
+fn compile_for(bundle: &Bundle, spec: &Spec, options: &Options) -> Result<Plan, Error> {
     // First of all: names of cgroups are made from it, and would be what is complained of.
     crate::state::check_id(&options.id)?;
     let choices = Choices {
@@ -131,13 +149,13 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
         strict: options.strict,
         driver: options.driver,
     };
-    let wants_resctrl = bundle.spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some());
+    let wants_resctrl = spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some());
     let mut facts = host::probe();
     facts.resctrl = options.resctrl.clone().or_else(|| wants_resctrl.then(host::resctrl).flatten());
-    facts.named = named::asked(&bundle.spec).and_then(|_| host::named_hierarchy());
+    facts.named = named::asked(spec).and_then(|_| host::named_hierarchy());
     facts.systemd = (options.driver == Driver::Systemd).then(host::systemd).flatten();
-    let compiled = Plan::compile(&bundle.spec, &choices, &facts);
-    let architectures = launch::filter::check(&seccomp::architectures(&bundle.spec));
+    let compiled = Plan::compile(spec, &choices, &facts);
+    let architectures = launch::filter::check(&seccomp::architectures(spec));
     let mistakes = bundle.mistakes.clone().and(architectures);
     let mut plan = mistakes.beside(compiled, &bundle.text)?;
     plan.warnings.splice(0..0, bundle.warnings.iter().cloned());
@@ -189,7 +207,7 @@ pub(super) fn recompile(container: &Container) -> Result<Plan, Error> {
 /// # Errors
 /// Anything. Nothing is left of what was made.
 pub fn create(store: &Store, bundle: &Bundle, options: &Options) -> Result<Container, Error> {
-    let plan = compile(bundle, options)?;
+    let plan = compile_in(store, bundle, options)?;
     make(store, bundle, &plan, options, true).map(|(container, _)| container)
 }
 
@@ -208,16 +226,54 @@ pub fn create(store: &Store, bundle: &Bundle, options: &Options) -> Result<Conta
 /// # Errors
 /// Anything. Nothing is left of what was made.
 pub fn run(store: &Store, bundle: &Bundle, options: &Options) -> Result<(Container, Running), Error> {
-    let plan = compile(bundle, options)?;
+    hold(store, bundle, options)?.run()
+}
+
+/// A container that is created and waits for its maker, who alone can start it.
+#[derive(Debug)]
+pub struct Held {
+    container: Container,
+    child: Child,
+    channel: Channel,
+}
+
+/// Creates a container to be started by the same caller: the halves of [`run`], for who has something to do between
+/// them.
+///
+/// # Errors
+/// Anything. Nothing is left of what was made.
+pub fn hold(store: &Store, bundle: &Bundle, options: &Options) -> Result<Held, Error> {
+    let plan = compile_in(store, bundle, options)?;
     let (container, (child, channel)) = make(store, bundle, &plan, options, false)?;
-    match container.go(&channel) {
-        Ok(()) => Ok((container, Running { child })),
-        Err(error) => {
-            container.give_up();
-            // It has been killed; nobody else can reap it.
-            let _exit = process::wait(child.pidfd.as_fd());
-            Err(error)
+    Ok(Held { container, child, channel })
+}
+
+impl Held {
+    /// The container.
+    #[must_use]
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// Starts it. The caller waits for its program.
+    ///
+    /// # Errors
+    /// Anything. Nothing is left of the container.
+    pub fn run(self) -> Result<(Container, Running), Error> {
+        match self.container.go(&self.channel) {
+            Ok(()) => Ok((self.container, Running { child: self.child })),
+            Err(error) => {
+                self.give_up();
+                Err(error)
+            }
         }
+    }
+
+    /// Removes it.
+    pub fn give_up(self) {
+        self.container.give_up();
+        // It has been killed; nobody else can reap it.
+        let _exit = process::wait(self.child.pidfd.as_fd());
     }
 }
 
@@ -240,6 +296,9 @@ fn make(
     tracing::debug!(id = options.id, "container is reserved; its record comes before anything else");
     let mut record = record(bundle, plan, options);
     reservation.entry().write_config(&bundle.text)?;
+    if options.notify {
+        reservation.entry().make_notify_directory()?;
+    }
     options.fault.attempt(Step::Record, || Ok(())).map_err(|failure| Error::launch(plan, &failure.into()))?;
     reservation.entry().write_record(&record)?;
     let launched =

@@ -63,7 +63,7 @@ impl Container {
         let deadline = Instant::now() + DEATH;
         let killed = cgroup::signal_all(&self.record.cgroups, libc::SIGKILL);
         freezer::let_die(&self.record.cgroups);
-        let init = self.init();
+        let init = self.pidfd();
         if let Some(pidfd) = &init {
             // Without the right to use the cgroup, or when it has left it, the first process alone can be reached.
             let sent = process::send_signal(pidfd.as_fd(), libc::SIGKILL);
@@ -143,7 +143,7 @@ impl Container {
     /// The living processes of a container without a cgroup: those of its pid namespace. `None` if it has none of
     /// its own.
     pub(super) fn living(&self) -> Option<Vec<i32>> {
-        let Some(init) = self.init() else {
+        let Some(init) = self.pidfd() else {
             // The first process of a pid namespace is reaped last of all.
             return self.makes_pid_namespace().then(Vec::new);
         };

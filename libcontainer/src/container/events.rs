@@ -49,7 +49,7 @@ impl Container {
     pub fn events(&self) -> Result<Events, Error> {
         self.runs()?;
         let gone = || Error::new(ErrorKind::State, format!("container with id {} is not running", self.id()));
-        let init = self.init().ok_or_else(gone)?;
+        let init = self.pidfd().ok_or_else(gone)?;
         let memory = self.record.cgroups.iter().find_map(|directory| {
             // A kernel for real-time does not tell of version 1; statistics are there all the same.
             Memory::watch(directory.version, &directory.path).unwrap_or_else(|error| {

@@ -84,7 +84,7 @@ impl Container {
             let says = format!("container not running: it has exited{}", self.last_words());
             Error::new(ErrorKind::State, says)
         };
-        let target = self.init().ok_or_else(exited)?;
+        let target = self.pidfd().ok_or_else(exited)?;
         let pid = self.record.process.map_or(0, |init| init.pid);
         let joining = Joining {
             target,
