@@ -2,15 +2,14 @@
 #![expect(unsafe_code, reason = "a received descriptor is a number; nobody else owns it")]
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use tempfile::TempDir;
 
-const PATIENCE: u16 = 20_000;
+use crate::terminal::readable;
 
 /// A listening socket, and the directory that it is in, which goes with it.
 #[derive(Debug)]
@@ -84,13 +83,5 @@ impl DescriptorSocket {
 impl Default for DescriptorSocket {
     fn default() -> DescriptorSocket {
         DescriptorSocket::new()
-    }
-}
-
-fn readable(fd: &impl AsFd) -> io::Result<()> {
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut fds, PollTimeout::from(PATIENCE))? {
-        0 => Err(io::Error::from(io::ErrorKind::TimedOut)),
-        _ => Ok(()),
     }
 }

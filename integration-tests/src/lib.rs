@@ -10,6 +10,7 @@ mod namespaces;
 mod resctrl;
 mod rootless;
 mod stage;
+mod terminal;
 mod words;
 mod wrapped;
 
@@ -24,6 +25,7 @@ pub use namespaces::Namespaces;
 pub use resctrl::Resctrl;
 pub use rootless::Rootless;
 pub use stage::{LEGACY, Stage, UNIFIED};
+pub use terminal::{in_a_terminal, read_until};
 pub use words::{create, deadline, has_ended, nothing_left, refused, running, text_of, waiting};
 pub use wrapped::Wrapped;
 

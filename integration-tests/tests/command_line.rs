@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use integration_tests::{Stage, runtime, text_of as path};
+use integration_tests::{Stage, ketch, runtime, text_of as path};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, Container, Exit, Finished, Runtime};
 
@@ -68,7 +69,7 @@ fn k03_a_program_that_is_missing_has_a_code_of_its_own_and_a_hint_where_there_is
 }
 
 #[test]
-fn k05_a_level_that_is_named_is_the_least_that_is_logged() {
+fn k04_k05_a_level_that_is_named_is_the_least_that_is_logged() {
     let runtime = runtime();
     let bundle = Bundle::new().set("/process/capabilities/ambient", json!(["CAP_KILL"])).build().unwrap();
     let place = tempfile::tempdir().unwrap();
@@ -88,8 +89,76 @@ fn k05_a_level_that_is_named_is_the_least_that_is_logged() {
     assert_eq!(lines(&["--log-level=error"]), Vec::<Value>::new());
     assert_eq!(lines(&["--log-level", "warning"]), ["warning"]);
     assert!(lines(&["--log-level", "debug"]).contains(&json!("debug")));
-    let refused = runtime.call(["--log-level", "loud", "list"]).unwrap();
+    // The same by another name.
+    assert!(lines(&["--debug"]).contains(&json!("debug")));
+}
+
+#[test]
+fn k05_an_unknown_level_is_refused() {
+    let refused = runtime().call(["--log-level", "loud", "list"]).unwrap();
     assert!(refused.exit == Exit::Code(1) && refused.stderr.contains("loud"), "{refused:?}");
+}
+
+#[test]
+fn k08_without_roots_rights_state_is_in_the_users_directory() {
+    let place = tempfile::tempdir().unwrap();
+    let bundle = Bundle::new().build().unwrap();
+    let id = format!("conformance-rootless-{}", std::process::id());
+    let call = |rootless: &[&str], args: &[&str]| {
+        let mut command = Command::new(ketch());
+        command.args(rootless).args(args).env("XDG_RUNTIME_DIR", place.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().success()
+    };
+    let here = place.path().join("ketch").join(&id);
+    for form in
+        [&["--rootless=true"][..], &["--rootless", "true"], &["--rootless", "false", "--rootless=true"]]
+    {
+        assert!(call(form, &["create", "--bundle", path(bundle.path()), &id]), "{form:?}");
+        assert!(here.is_dir(), "{form:?}");
+        // Root's state is elsewhere.
+        assert!(!call(&["--rootless=false"], &["state", &id]), "{form:?}");
+        assert!(!call(&[], &["state", &id]), "{form:?}");
+        assert!(call(form, &["delete", "--force", &id]), "{form:?}");
+        assert!(!here.exists(), "{form:?}");
+    }
+}
+
+#[test]
+fn k09_a_path_of_criu_is_taken_and_means_nothing() {
+    let runtime = runtime();
+    runtime.call(["--criu", "/nonexistent/criu", "list"]).unwrap().success().unwrap();
+    let help = runtime.call(["--help"]).unwrap().success().unwrap();
+    assert!(!help.stdout.contains("criu"), "{help:?}");
+}
+
+#[test]
+fn k26_a_container_has_a_session_keyring_of_its_own_or_the_callers() {
+    const CURRENT_SESSION: &str = "-3";
+    let runtime = runtime();
+    let number = nix::libc::SYS_keyctl;
+    let script = format!("probe call {number} 0 {CURRENT_SESSION} 0; grep _ses /proc/keys");
+    let bundle = Bundle::new().with_busybox().args(["/bin/sh", "-c", &script]);
+    // Where keys are listed is hidden otherwise.
+    let bundle = bundle.set("/linux/maskedPaths", json!([])).build().unwrap();
+    let seen = |flags: &[&str]| {
+        let id = runtime.fresh_id();
+        // A keyring of the caller's, which the runtime is in.
+        let mut command = Command::new(runtime.program());
+        command
+            .arg("--root")
+            .arg(runtime.root())
+            .args([&["run", "--bundle", path(bundle.path())], flags, &[&id]].concat());
+        let call = runtime.finish(command).unwrap();
+        (call.stdout, format!("_ses.{id}"))
+    };
+    let own = |flags: &[&str]| {
+        let (seen, name) = seen(flags);
+        (seen.contains(&name), seen.lines().next().unwrap().to_owned())
+    };
+    let (first, second) = (own(&[]), own(&[]));
+    assert!(first.0 && second.0 && first.1 != second.1, "{first:?} {second:?}");
+    let (first, second) = (own(&["--no-new-keyring"]), own(&["--no-new-keyring"]));
+    assert!(!first.0 && first == second, "{first:?} {second:?}");
 }
 
 /// A mount namespace with a socket of datagrams at `socket`, and what a failing call there with `--log` sends to it.

@@ -2,43 +2,17 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use integration_tests::{DescriptorSocket, runtime};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use integration_tests::{DescriptorSocket, read_until, runtime};
 use serde_json::json;
 use spec_conformance::wait::{Deadline, Pidfd};
 use spec_conformance::{Bundle, BundleBuilder, Exit, Runtime};
 
-const PATIENCE: u16 = 20_000;
-
 fn terminal(script: &str) -> BundleBuilder {
     Bundle::new().with_busybox().args(["/bin/sh", "-c", script]).set("/process/terminal", json!(true))
-}
-
-fn readable(fd: &impl AsFd) {
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    assert_eq!(poll(&mut fds, PollTimeout::from(PATIENCE)).unwrap(), 1, "nothing came in time");
-}
-
-/// Reads from a terminal's master until this text has come, or the terminal is closed.
-fn read_until(master: &mut (impl Read + AsFd), wanted: &str) -> String {
-    let mut seen = String::new();
-    let mut chunk = [0; 1024];
-    while !seen.contains(wanted) {
-        readable(master);
-        match master.read(&mut chunk) {
-            Ok(length) if length > 0 => seen.push_str(&String::from_utf8_lossy(&chunk[..length])),
-            // EIO: nobody has the other side open any more.
-            Ok(_) | Err(_) => panic!("the terminal closed before {wanted:?}: {seen:?}"),
-        }
-    }
-    seen
 }
 
 fn created<'a>(runtime: &Runtime, bundle: &Path, socket: &DescriptorSocket, id: &'a str) -> (&'a str, Pidfd) {
@@ -146,32 +120,5 @@ fn p01_a_terminal_and_a_console_socket_come_together_or_not_at_all() {
     let mut command = runtime.command(["create", "--bundle"]);
     command.arg(bundle.path()).args(["--console-socket", "/nonexistent/socket", &id]);
     assert_eq!(runtime.finish(command).unwrap().exit, Exit::Code(1));
-    assert_eq!(runtime.leftovers(&id), Vec::<PathBuf>::new());
-}
-
-/// A terminal of this process, with ketch on the other side, as in front of a person.
-fn in_a_terminal(runtime: &Runtime, args: &[&str]) -> (PtyMaster, Child) {
-    let master = posix_openpt(nix::fcntl::OFlag::O_RDWR | nix::fcntl::OFlag::O_NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let other = File::options().read(true).write(true).open(ptsname_r(&master).unwrap()).unwrap();
-    let mut command = runtime.command(args);
-    command.stdin(Stdio::from(other.try_clone().unwrap())).stdout(Stdio::from(other.try_clone().unwrap()));
-    let child = command.stderr(Stdio::from(other)).spawn().unwrap();
-    (master, child)
-}
-
-#[test]
-fn p01_a_foreground_run_stands_between_the_callers_terminal_and_the_programs() {
-    let runtime = runtime();
-    let bundle = terminal("echo out; tty; read line; echo got:$line; exit 5").build().unwrap();
-    let id = runtime.fresh_id();
-    let (mut master, mut child) =
-        in_a_terminal(&runtime, &["run", "--bundle", bundle.path().to_str().unwrap(), &id]);
-    let seen = read_until(&mut master, "/dev/");
-    assert!(!seen.contains("not a tty"), "{seen:?}");
-    master.write_all(b"typed\r").unwrap();
-    read_until(&mut master, "got:typed");
-    assert_eq!(child.wait().unwrap().code(), Some(5));
     assert_eq!(runtime.leftovers(&id), Vec::<PathBuf>::new());
 }

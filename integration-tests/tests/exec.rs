@@ -122,7 +122,7 @@ fn k43_a_process_file_describes_the_program_completely() {
 }
 
 #[test]
-fn flags_of_exec_change_what_they_name_and_never_the_inheritable_set() {
+fn k49_k50_k51_k52_flags_of_exec_change_what_they_name_and_never_the_inheritable_set() {
     let runtime = runtime();
     let bundle = waiting();
     let container = running(&runtime, &bundle);
@@ -139,7 +139,19 @@ fn flags_of_exec_change_what_they_name_and_never_the_inheritable_set() {
 }
 
 #[test]
-fn x12_a_user_that_is_no_number_is_refused_and_never_root() {
+fn k51_k54_a_capability_or_group_that_is_unknown_is_refused_by_name() {
+    let runtime = runtime();
+    let bundle = waiting();
+    let container = running(&runtime, &bundle);
+    for (flag, why) in [("--cap=CAP_FLY", "CAP_FLY"), ("--cgroup=..", "not below the container's")] {
+        let call = runtime.call(["exec", flag, container.id(), "/bin/probe", "report"]).unwrap();
+        assert_eq!((call.exit, call.stdout.as_str()), (Exit::Code(255), ""), "{call:?}");
+        assert!(call.stderr.contains(why), "{call:?}");
+    }
+}
+
+#[test]
+fn k49_x12_a_user_that_is_no_number_is_refused_and_never_root() {
     let runtime = runtime();
     let bundle = waiting();
     let container = running(&runtime, &bundle);

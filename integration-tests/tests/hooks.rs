@@ -274,7 +274,7 @@ fn h18_a_hook_that_does_not_read_its_state_is_no_failure() {
 }
 
 #[test]
-fn h17_what_hooks_print_goes_to_the_files_that_annotations_name() {
+fn a08_h17_what_hooks_print_goes_to_the_files_that_annotations_name() {
     let runtime = runtime();
     let trace = Trace::new();
     let (out, err) = (trace.path("out"), trace.path("err"));
@@ -287,10 +287,13 @@ fn h17_what_hooks_print_goes_to_the_files_that_annotations_name() {
     live(&runtime, &bundle);
     assert_eq!(trace.read("out"), format!("before\n{}\n", KINDS.join("\n")));
     assert_eq!(trace.read("err"), KINDS.map(|kind| format!("{kind} wrong\n")).concat());
-    // A place that cannot be written is an error before anything is made.
-    let mut config = bundle.config().clone();
-    config["annotations"]["run.oci.hooks.stderr"] = json!("/nonexistent/err");
-    let bundle = Bundle::from_config(config).build().unwrap();
+}
+
+#[test]
+fn a08_h17_a_file_for_what_hooks_print_that_cannot_be_opened_is_an_error_before_anything_is_made() {
+    let runtime = runtime();
+    let annotations = json!({"run.oci.hooks.stderr": "/nonexistent/err"});
+    let bundle = Trace::new().bundle("true").set("/annotations", annotations).build().unwrap();
     let id = runtime.fresh_id();
     let refusal = runtime.create_as(&id, &bundle).unwrap_err().to_string();
     assert!(refusal.contains("open the files for what hooks print: open: no such file"), "{refusal}");

@@ -255,7 +255,7 @@ fn l18_a_pid_file_holds_the_pid_and_nothing_else_and_there_is_none_after_a_failu
 }
 
 #[test]
-fn l06_a_pid_file_that_cannot_be_written_undoes_the_create() {
+fn k24_l06_a_pid_file_that_cannot_be_written_undoes_the_create() {
     let runtime = runtime();
     let id = runtime.fresh_id();
     let bundle = waiting();

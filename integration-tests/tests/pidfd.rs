@@ -77,7 +77,7 @@ fn k47_exec_sends_one_of_its_program() {
 }
 
 #[test]
-fn k23_k47_a_socket_at_which_nobody_listens_is_named_and_nothing_is_left() {
+fn k23_k47_a_socket_at_which_nobody_listens_is_an_error_and_nothing_is_left() {
     let runtime = runtime();
     let bundle = waiting();
     let deaf = bundle.path().join("deaf");

@@ -55,6 +55,9 @@ pub(crate) struct Global {
     /// Whether this is a runtime without root's rights: true, false or auto
     #[arg(long, value_name = "WHEN", default_value = "auto", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) rootless: Rootless,
+    /// Where criu is, for runtimes that look for it; nothing here does
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) criu: Option<PathBuf>,
     /// Print the version
     #[arg(long, short = 'v', short_alias = 'V', action = ArgAction::SetTrue)]
     pub(crate) version: bool,

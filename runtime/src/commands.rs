@@ -154,10 +154,11 @@ fn start_now(
 
 fn start(container: &Container) -> Result<i32, Failure> {
     let relay = Relay::new(container)?;
-    let program = container.pidfd();
+    // Looked up before: afterwards it may have ended.
+    let awaited = relay.and_then(|relay| Some((relay, container.pidfd()?, container.state().pid)));
     container.start()?;
-    if let (Some(relay), Some(program)) = (relay, program) {
-        await_ready(&relay, program.as_fd(), container.state().pid)?;
+    if let Some((relay, program, pid)) = awaited {
+        await_ready(&relay, program.as_fd(), pid)?;
     }
     Ok(0)
 }

@@ -143,7 +143,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn b20_b21_b24_c32_g04_limits_are_in_the_files_and_in_the_unit_and_stay_when_systemd_reloads() {
+fn b20_b21_b24_c32_g04_k06_limits_are_in_the_files_and_in_the_unit_and_stay_when_systemd_reloads() {
     if !runs_here("b20_b21_b24_c32_g04_limits") {
         return;
     }

@@ -18,6 +18,7 @@
 //! probe write-exit PATH TEXT N   adds a line to a file and leaves with status N
 //! probe descriptors         opens files until it is refused, prints how many descriptors it then has
 //! probe raise-limit         sets RLIMIT_NOFILE above its hard limit, prints "ok" or the errno's name
+//! probe notify MESSAGE...   sends each to the socket that NOTIFY_SOCKET names, see sd_notify(3)
 //! probe open-write PATH     prints "ok" or the errno's name of opening for writing
 //! probe alloc MIB [hold]    touches that much memory, prints "ready"; with "hold", keeps it until TERM
 //! probe call N [ARG]...     makes system call number N, prints what it returned or its errno's name
@@ -67,6 +68,7 @@ fn run() -> u8 {
         ["descriptors"] => obey::descriptors(),
         ["raise-limit"] => obey::raise_limit(),
         ["write", path, text] => std::fs::write(path, text).map(|()| 0),
+        ["notify", messages @ ..] => obey::notify(messages),
         ["open-write", path] => obey::open_write(path),
         ["alloc", mib] => obey::alloc(mib, false),
         ["alloc", mib, "hold"] => obey::alloc(mib, true),

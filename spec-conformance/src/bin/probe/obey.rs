@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::str::FromStr;
 
@@ -61,6 +62,15 @@ pub(crate) fn raise_limit() -> Outcome {
         Ok(()) => say("ok").map(|()| 0),
         Err(errno) => say(&format!("{errno:?}")).map(|()| 0),
     }
+}
+
+pub(crate) fn notify(messages: &[&str]) -> Outcome {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(2) };
+    let socket = UnixDatagram::unbound()?;
+    for message in messages {
+        socket.send_to(message.as_bytes(), &address)?;
+    }
+    Ok(0)
 }
 
 pub(crate) fn alloc(mib: &str, hold: bool) -> Outcome {
