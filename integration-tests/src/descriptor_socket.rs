@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "a received descriptor is a number; nobody else owns it")]
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -59,25 +59,33 @@ impl DescriptorSocket {
         readable(&self.listener)?;
         let (stream, _) = self.listener.accept()?;
         readable(&stream)?;
-        let mut bytes = [0; 256];
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        let mut space = nix::cmsg_space!([i32; 4]);
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-        let mut fds = Vec::new();
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(sent) = control {
-                // SAFETY: the kernel has made them for this process in the message that was just received.
-                fds.extend(sent.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-            }
-        }
-        let length = message.bytes;
-        let words = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        let (words, mut fds) = receive_with_descriptors(&stream)?;
         match (fds.pop(), fds.is_empty(), words.is_empty()) {
             (Some(fd), true, false) => Ok((words, fd)),
             other => Err(io::Error::other(format!("{other:?}: not one descriptor with words"))),
         }
     }
+}
+
+/// Receives one message, and the descriptors that come with it.
+///
+/// # Errors
+/// Those of recvmsg(2).
+pub fn receive_with_descriptors(socket: &impl AsFd) -> io::Result<(String, Vec<OwnedFd>)> {
+    let mut bytes = [0; 4096];
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let mut space = nix::cmsg_space!([i32; 4]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let mut fds = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(sent) = control {
+            // SAFETY: the kernel has made them for this process in the message that was just received.
+            fds.extend(sent.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    let length = message.bytes;
+    Ok((String::from_utf8_lossy(&bytes[..length]).into_owned(), fds))
 }
 
 impl Default for DescriptorSocket {

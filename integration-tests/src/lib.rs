@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use spec_conformance::{Profile, Runtime};
 
-pub use descriptor_socket::DescriptorSocket;
+pub use descriptor_socket::{DescriptorSocket, receive_with_descriptors};
 pub use host::HostState;
 pub use look::{at, bind, facts, looking, mounted};
 pub use namespaces::Namespaces;

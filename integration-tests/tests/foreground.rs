@@ -2,7 +2,6 @@
 //! through however slow either side is, and the caller's terminal is afterwards what it was. Rows K-30, K-33, P-01.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -54,20 +53,12 @@ fn k33_the_programs_terminal_has_the_size_of_the_callers_from_the_first_moment_a
     let (mut master, other, mut child) =
         in_a_terminal(&runtime, &["run", "--bundle", text_of(bundle.path()), &runtime.fresh_id()]);
     read_until(&mut master, "ready");
-    resize(&other, 17, 71);
+    let mut resize = std::process::Command::new("stty");
+    assert!(resize.args(["rows", "17", "cols", "71"]).stdin(Stdio::from(other)).status().unwrap().success());
     signal(&child, Signal::SIGWINCH);
     read_until(&mut master, "17 71");
     master.write_all(b"\r").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-}
-
-#[expect(unsafe_code, reason = "nix has no safe TIOCSWINSZ")]
-fn resize(terminal: &File, rows: u16, columns: u16) {
-    use std::os::fd::AsRawFd;
-    let size = nix::libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the request takes a winsize, which lives until the call returns.
-    let done = unsafe { nix::libc::ioctl(terminal.as_raw_fd(), nix::libc::TIOCSWINSZ, &raw const size) };
-    assert_eq!(done, 0);
 }
 
 #[test]

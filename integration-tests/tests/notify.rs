@@ -3,16 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
-use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use integration_tests::{has_ended, runtime, text_of};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use integration_tests::{has_ended, receive_with_descriptors, runtime, text_of};
 use serde_json::json;
 use spec_conformance::{Bundle, BundleBuilder, Exit, Runtime};
 use tempfile::TempDir;
@@ -45,18 +42,7 @@ impl Manager {
 
     /// The next message; descriptors that come with it are closed, which confirms a barrier.
     fn next(&self) -> String {
-        let mut bytes = [0; 4096];
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        let mut space = nix::cmsg_space!([i32; 4]);
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), flags).unwrap();
-        for control in message.cmsgs().unwrap() {
-            if let ControlMessageOwned::ScmRights(sent) = control {
-                sent.into_iter().for_each(|fd| drop(owned(fd)));
-            }
-        }
-        let length = message.bytes;
-        String::from_utf8(bytes[..length].to_vec()).unwrap()
+        receive_with_descriptors(&self.socket).unwrap().0
     }
 
     fn call(&self, runtime: &Runtime, args: &[&str]) -> Command {
@@ -64,12 +50,6 @@ impl Manager {
         command.env("NOTIFY_SOCKET", &self.address);
         command
     }
-}
-
-#[expect(unsafe_code, reason = "a received descriptor is a number; nobody else owns it")]
-fn owned(fd: i32) -> OwnedFd {
-    // SAFETY: the kernel has made it for this process in the message that was just received.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Says things of itself and waits for its end.

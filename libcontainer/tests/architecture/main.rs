@@ -50,7 +50,7 @@ const UNSAFE: &[&str] = &[
     // An allocator that tells who uses it.
     "libcontainer/tests/no_allocation.rs",
     // A descriptor that came over a socket is a number; nix has no other word for it.
-    "integration-tests/tests/console.rs",
+    "integration-tests/src/descriptor_socket.rs",
     // The agent of a filter: ioctls that nix does not have.
     "integration-tests/tests/seccomp_notify/agent.rs",
 ];
