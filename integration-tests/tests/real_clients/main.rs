@@ -31,7 +31,7 @@ struct Client {
     scenarios: &'static [&'static [Scenario]],
 }
 
-const CLIENTS: &[Client] = &[ctr::CLIENT, docker::CLIENT];
+const CLIENTS: &[Client] = &[ctr::CLIENT, docker::CLIENT, docker::REMAPPED];
 
 /// How a scenario went: nothing, or what its shell said last.
 type Outcome = Result<(), String>;

@@ -41,8 +41,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "#,
     ),
     (
-        "BuildKit: RUN --network",
-        r#"kit 'RUN --network=none ls /sys/class/net >/made'; is "$(run built cat /made)" lo"#,
+        "BuildKit: no network",
+        r#"kit --network none 'RUN ls /sys/class/net >/made'; is "$(run built cat /made)" lo"#,
     ),
     (
         "BuildKit: four steps at a time",
