@@ -4,7 +4,7 @@ use crate::{Client, Scenario};
 
 pub(crate) const CLIENT: Client = Client {
     name: "ctr",
-    start: r#"
+    start: &[r#"
         image_root
         containerd >/run/containerd.log 2>&1 &
         comes ctr version
@@ -24,13 +24,13 @@ pub(crate) const CLIENT: Client = Client {
         echo '{"imageLayoutVersion":"1.0.0"}' >oci-layout
         tar -cf /run/image.tar oci-layout index.json blobs
         ctr images import /run/image.tar
-    "#,
-    words: r#"
+    "#],
+    words: &[r#"
         I=localhost/test:latest
         run() { ctr run --rm "$@"; }
         detached() { ctr run -d "$@" $I a sleep 1000; }
         task() { ctr tasks "$@"; }
-    "#,
+    "#],
     clean: r#"
         for id in $(ctr tasks ls -q); do ctr tasks kill -a -s KILL $id; ctr tasks delete -f $id; done >/dev/null 2>&1 || true
         for id in $(ctr containers ls -q); do ctr containers delete $id; done

@@ -6,6 +6,8 @@
 
 mod ctr;
 mod docker;
+mod engines;
+mod podman;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -21,9 +23,9 @@ type Scenario = (&'static str, &'static str);
 struct Client {
     name: &'static str,
     /// Makes images and starts daemons.
-    start: &'static str,
+    start: &'static [&'static str],
     /// Functions for the scenarios.
-    words: &'static str,
+    words: &'static [&'static str],
     /// Removes what a scenario may have left.
     clean: &'static str,
     /// Who else runs the scenarios.
@@ -31,7 +33,7 @@ struct Client {
     scenarios: &'static [&'static [Scenario]],
 }
 
-const CLIENTS: &[Client] = &[ctr::CLIENT, docker::CLIENT, docker::REMAPPED];
+const CLIENTS: &[Client] = &[ctr::CLIENT, docker::CLIENT, docker::REMAPPED, podman::CLIENT];
 
 /// How a scenario went: nothing, or what its shell said last.
 type Outcome = Result<(), String>;
@@ -141,7 +143,7 @@ fn indented(text: &str, lines: usize) -> String {
 
 /// Inside a stage: starts the client, runs its scenarios one after the other, and prints a line of JSON for each.
 fn play(client: &Client, wanted: &str) -> ExitCode {
-    if let Err(said) = shell(client, client.start) {
+    if let Err(said) = shell(client, &client.start.concat()) {
         say(&format!("cannot start {}:\n{said}", client.name));
         return ExitCode::FAILURE;
     }
@@ -159,7 +161,7 @@ fn shell(client: &Client, script: &str) -> Outcome {
     let text = format!(
         "{}\n{}\nexec 9>&2; BASH_XTRACEFD=9; set -x\n{script}",
         include_str!("prelude.sh"),
-        client.words
+        client.words.concat()
     );
     // What stays in the background has the file and no pipe, so nobody waits for it.
     let log = tempfile::tempfile().and_then(|file| Ok((file.try_clone()?, file.try_clone()?, file)));

@@ -10,6 +10,8 @@ exits() {
     out=$("$@" 2>&1) || got=$?
     [ "$got" = "$expected" ] || fail "\"$*\" exits $got and not $expected: $out"
 }
+# refuses COMMAND...: the command fails; $out is what it said
+refuses() { if out=$("$@" 2>&1); then fail "\"$*\" succeeds: $out"; fi; }
 # A terminal around a command.
 pty() { script -qec "$*" /dev/null </dev/null | tr -d '\r'; }
 # comes COMMAND...: within a deadline it succeeds

@@ -30,6 +30,7 @@ if [ "${STAGE-}" ]; then
     ip link set lo up
     unset STAGE HIERARCHIES FILES PACKAGES RUNTIME
     export HOME=/run/home PATH=/run/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    cd /run/home
     "$@" &
     # A shell takes in whose parents have ended, as the first process of a machine has to.
     wait $!

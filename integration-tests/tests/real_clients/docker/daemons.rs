@@ -1,4 +1,4 @@
-//! Daemons that end before their containers, and what is not there for a container.
+//! Daemons and shims that end before their containers.
 
 use crate::Scenario;
 
@@ -36,15 +36,5 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         comes bash -c '! docker ps -q | grep .'
         comes bash -c '! kill -0 '$pid
         ",
-    ),
-    // K-72: what cannot be done is said, and leaves the container as it was.
-    (
-        "checkpoint that cannot be made",
-        r#"
-        detached
-        exits 1 docker checkpoint create one saved
-        is "$(of State.Status)" running
-        is "$(docker exec one echo on)" on
-        "#,
     ),
 ];

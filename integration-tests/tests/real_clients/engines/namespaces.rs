@@ -2,11 +2,8 @@
 
 use crate::Scenario;
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    (
-        "hostname",
-        r#"is "$(run -h there --domainname net.example $I sh -c 'hostname; cat /proc/sys/kernel/domainname' | xargs)" 'there net.example'"#,
-    ),
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    ("hostname", r#"is "$(run -h there $I hostname)" there"#),
     ("host names of the host", r#"is "$(run --uts host $I hostname)" "$(hostname)""#),
     (
         "sysctl",
@@ -21,62 +18,54 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "bridge",
         r#"
         echo over >/run/file
-        docker run -d --name one -v /run/file:/site/file $I httpd -f -h /site
+        $E run -d --name one -v /run/file:/site/file $I httpd -f -h /site
         address=$(of NetworkSettings.IPAddress)
-        comes docker run --rm $I wget -qO- http://$address/file
-        is "$(docker run --rm $I wget -qO- http://$address/file)" over
-        "#,
-    ),
-    (
-        "network with names",
-        r#"
-        docker network create own
-        docker run -d --name one --net own $I sleep 1000
-        docker run --rm --net own $I ping -c 1 one
-        docker rm -f one; docker network rm own
+        comes $E run --rm $I wget -qO- http://$address/file
+        is "$($E run --rm $I wget -qO- http://$address/file)" over
         "#,
     ),
     (
         "networks come and go",
         r#"
-        docker network create own
-        docker run -d --name one $I sleep 1000
-        docker network connect own one; is "$(docker exec one ls /sys/class/net | xargs)" 'eth0 eth1 lo'
-        docker network disconnect own one; is "$(docker exec one ls /sys/class/net | xargs)" 'eth0 lo'
-        docker rm -f one; docker network rm own
+        $E network create own
+        $E run -d --name one $I sleep 1000
+        $E network connect own one; is "$($E exec one ls /sys/class/net | xargs)" 'eth0 eth1 lo'
+        $E network disconnect own one; is "$($E exec one ls /sys/class/net | xargs)" 'eth0 lo'
+        remove one; $E network rm own
         "#,
     ),
     (
         "host network",
-        r#"is "$(docker run --rm --net host $I readlink /proc/self/ns/net)" "$(readlink /proc/self/ns/net)""#,
+        r#"is "$($E run --rm --net host $I readlink /proc/self/ns/net)" "$(readlink /proc/self/ns/net)""#,
     ),
     (
         "network of another",
         r#"
-        docker run -d --name one $I sleep 1000
-        is "$(docker run --rm --net container:one $I ip address | grep inet)" "$(docker exec one ip address | grep inet)"
+        $E run -d --name one $I sleep 1000
+        is "$($E run --rm --net container:one $I ip address | grep inet)" "$($E exec one ip address | grep inet)"
         "#,
     ),
     (
         "processes of the host",
-        r#"has "$(run --pid host $I ps)" dockerd; exits 42 run --pid host $I sh -c 'exit 42'"#,
+        r#"has "$(run --pid host $I ps)" timeout; exits 42 run --pid host $I sh -c 'exit 42'"#,
     ),
     (
         "processes of another",
         r#"
         detached
         has "$(run --pid container:one $I ps)" 'sleep 1000'
-        docker run -d --name two --net none --pid container:one $I sleep 999
-        has "$(docker exec one ps)" 'sleep 999'
-        docker kill two
-        comes bash -c '! docker exec one pgrep -f "^sleep 999"'
+        $E run -d --name two --net none --pid container:one $I sleep 999
+        has "$($E exec one ps)" 'sleep 999'
+        $E kill two
+        comes bash -c '! $E exec one pgrep -f "^sleep 999"'
         is "$(of State.Running)" true
+        remove two
         "#,
     ),
     (
         "what init leaves on the host",
         r"
-        docker run --rm --net none --pid host $I sh -c 'sleep 998 & exit 0'
+        $E run --rm --net none --pid host $I sh -c 'sleep 998 & exit 0'
         comes bash -c '! pgrep -f ^sleep.998'
         ",
     ),
@@ -84,9 +73,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "memory shared with another",
         r#"
         detached --ipc shareable
-        docker exec one touch /dev/shm/x
+        $E exec one touch /dev/shm/x
         is "$(run --ipc container:one $I ls /dev/shm)" x
-        is "$(run --ipc container:one $I readlink /proc/self/ns/ipc)" "$(docker exec one readlink /proc/self/ns/ipc)"
+        is "$(run --ipc container:one $I readlink /proc/self/ns/ipc)" "$($E exec one readlink /proc/self/ns/ipc)"
         "#,
     ),
     (
@@ -98,7 +87,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "cgroup namespace",
         r#"
         is "$(run --cgroupns private $I sed 's/.*://' /proc/self/cgroup | sort -u)" /
-        has "$(run --cgroupns host $I cat /proc/self/cgroup)" :/docker/
+        has "$(run --cgroupns host $I cat /proc/self/cgroup)" "$(cgroup_of_one)"
         "#,
     ),
     (
