@@ -4,6 +4,7 @@
 //! runtime has a machine of its own, made of namespaces (see stage.sh), where the runtime has the name `runc`: no client
 //! is told of it. Whatever passes with a peer has to pass with ketch.
 
+mod buildah;
 mod ctr;
 mod docker;
 mod engines;
@@ -33,7 +34,7 @@ struct Client {
     scenarios: &'static [&'static [Scenario]],
 }
 
-const CLIENTS: &[Client] = &[ctr::CLIENT, docker::CLIENT, docker::REMAPPED, podman::CLIENT];
+const CLIENTS: &[Client] = &[ctr::CLIENT, docker::CLIENT, docker::REMAPPED, podman::CLIENT, buildah::CLIENT];
 
 /// How a scenario went: nothing, or what its shell said last.
 type Outcome = Result<(), String>;
