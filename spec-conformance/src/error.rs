@@ -106,6 +106,9 @@ pub enum Error {
         /// What the JSON parser said.
         source: serde_json::Error,
     },
+    /// The runtime connected to the console's socket and sent no terminal.
+    #[error("no terminal came over the console's socket")]
+    NoTerminal,
     /// A mount of the stage could not be made.
     #[error("mount on {}: {errno}", target.display())]
     Mount {

@@ -37,6 +37,7 @@
 //! | [`profile`] | what is particular to each runtime |
 //! | [`container`] | a created container, until it is dropped |
 //! | [`call`] | what a finished call left: exit and output |
+//! | [`passed`] | descriptors that a runtime sends: a terminal, the listener of a filter |
 //! | [`wait`] | deadlines, pidfds, waiting for a file |
 //! | [`requirement`] | what the specification demands: the registry |
 //! | [`case`](mod@case), [`cases`] | how requirements are tested: the runner and the cases by area |
@@ -53,6 +54,7 @@ pub mod container;
 mod error;
 pub mod format;
 pub mod outcome;
+pub mod passed;
 pub mod profile;
 pub mod report;
 pub mod requirement;

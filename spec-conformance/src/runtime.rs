@@ -1,6 +1,7 @@
 //! Drives any runtime through the command line that runc defined, with a deadline on every call.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::call::{Finished, Pumped, Streams};
 use crate::container::Container;
+use crate::passed::Receiver;
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::wait::{Deadline, Pidfd};
@@ -166,9 +168,27 @@ impl Runtime {
 
     /// `create` under this id.
     pub fn create_as(&self, id: &str, bundle: &Bundle) -> Result<Container<'_>, Error> {
+        self.create_with(id, bundle, &[])
+    }
+
+    /// `create` of a bundle with a terminal, under a fresh id; the terminal comes with it.
+    pub fn create_on_terminal(&self, bundle: &Bundle) -> Result<(Container<'_>, OwnedFd), Error> {
+        let id = self.fresh_id();
+        // The address of a socket is short: 108 bytes.
+        let receiver = Receiver::at(self.directory.path().join(format!("tty{}", &id[id.len() - 5..])))?;
+        let options = ["--console-socket".as_ref(), receiver.path().as_os_str()];
+        let container = self.create_with(&id, bundle, &options)?;
+        let passed = receiver.receive(self.new_deadline(), |passed| !passed.descriptors.is_empty())?;
+        match passed.descriptors.into_iter().next() {
+            Some(terminal) => Ok((container, terminal)),
+            None => Err(Error::NoTerminal),
+        }
+    }
+
+    fn create_with(&self, id: &str, bundle: &Bundle, options: &[&OsStr]) -> Result<Container<'_>, Error> {
         let pid_file = self.directory.path().join(format!("{id}.pid"));
         let mut command = self.command(["create"]);
-        command.arg("--bundle").arg(bundle.path()).arg("--pid-file").arg(&pid_file).arg(id);
+        command.args(options).arg("--bundle").arg(bundle.path()).arg("--pid-file").arg(&pid_file).arg(id);
         let created = self.finish_with_streams(command);
         let opened = created.and_then(|(finished, streams)| {
             finished.success()?;

@@ -1,13 +1,16 @@
 //! What the container sees of the file system. Spec: config.md#root, config.md#mounts, config-linux.md.
 
+use nix::mount::MsFlags;
 use serde_json::json;
 
 use crate::case::{Case, Checks};
-use crate::report::{Kind, PathFacts, PathReport, Report};
+use crate::report::{Kind, PathFacts, Report};
 use crate::runtime::Runtime;
+use crate::stage;
 use crate::{Bundle, Error};
 
-pub(super) const CASES: &[Case] = &[MOUNT_ORDER, READONLY, MASKED, DEVICES];
+pub(super) const CASES: &[Case] =
+    &[MOUNT_ORDER, READONLY, MASKED, RELATIVE, DEVICES, FILE_SYSTEMS, PROPAGATION];
 
 const MOUNT_ORDER: Case =
     Case { id: "mounts-order", proves: &["config.mounts.order", "config.mounts.relative"], run: mount_order };
@@ -51,12 +54,12 @@ fn readonly(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     checks.equal(
         "config-linux.readonly-paths.readonly",
         Some(Err("EROFS".to_owned())),
-        facts(&seen, fixed).map(|facts| facts.write.clone()),
+        seen.facts(fixed).map(|facts| facts.write.clone()),
     );
     checks.equal(
         "config-linux.readonly-paths.readonly",
         Some(Ok(())),
-        facts(&seen, free).map(|facts| facts.write.clone()),
+        seen.facts(free).map(|facts| facts.write.clone()),
     );
     Ok(())
 }
@@ -73,7 +76,7 @@ fn masked(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
         .set("/linux/maskedPaths", json!([file, directory, "/data/absent"]));
     let seen = runtime.observe(&bundle.build()?)?;
     for path in [file, directory] {
-        let found = facts(&seen, path);
+        let found = seen.facts(path);
         checks.holds(
             "config-linux.masked-paths.masked",
             "nothing to read",
@@ -81,7 +84,7 @@ fn masked(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
             found.is_none_or(PathFacts::reveals_nothing),
         );
     }
-    let found = facts(&seen, open);
+    let found = seen.facts(open);
     checks.holds(
         "config-linux.masked-paths.masked",
         "only listed paths masked",
@@ -117,7 +120,7 @@ fn devices(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let seen = runtime
         .observe(&Bundle::new().args(["/bin/probe", "report"].into_iter().chain(questions)).build()?)?;
     for (path, major, minor) in NODES {
-        let found = facts(&seen, path).map(|facts| (path, facts.kind, facts.device));
+        let found = seen.facts(path).map(|facts| (path, facts.kind, facts.device));
         checks.equal(
             "config-linux.default-devices.nodes",
             Some((path, Kind::Character, Some((major, minor)))),
@@ -129,18 +132,96 @@ fn devices(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
         "config-linux.default-devices.nodes",
         "/dev/ptmx",
         &seen.paths.get("/dev/ptmx"),
-        facts(&seen, "/dev/ptmx").is_some(),
+        seen.facts("/dev/ptmx").is_some(),
     );
     for (path, target) in LINKS {
         checks.equal(
             "runtime-linux.dev-symbolic-links.links",
             (path, Some(target)),
-            (path, facts(&seen, path).and_then(|facts| facts.target.as_deref())),
+            (path, seen.facts(path).and_then(|facts| facts.target.as_deref())),
         );
     }
     Ok(())
 }
 
-fn facts<'a>(seen: &'a Report, path: &str) -> Option<&'a PathFacts> {
-    seen.paths.get(path).and_then(PathReport::present)
+const RELATIVE: Case = Case {
+    id: "paths-relative",
+    proves: &["config-linux.masked-paths.absolute", "config-linux.readonly-paths.absolute"],
+    run: relative,
+};
+
+fn relative(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    let with = |list: &str, path: &str| Bundle::new().file("/data/file", "").set(list, json!([path]));
+    for (id, list) in RELATIVE.proves.iter().zip(["/linux/maskedPaths", "/linux/readonlyPaths"]) {
+        checks.accepts(id, runtime, with(list, "/data/file"), "an absolute path")?;
+        checks.refuses(id, runtime, with(list, "data/file"), &format!("a relative path in {list}"))?;
+    }
+    Ok(())
+}
+
+const FILE_SYSTEMS: Case = Case {
+    id: "default-file-systems",
+    proves: &["config-linux.default-filesystems.available"],
+    run: file_systems,
+};
+
+fn file_systems(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    const ID: &str = "config-linux.default-filesystems.available";
+    let seen = runtime.observe(&Bundle::new().build()?)?;
+    for (point, kind) in [("/proc", "proc"), ("/sys", "sysfs"), ("/dev/pts", "devpts"), ("/dev/shm", "tmpfs")]
+    {
+        checks.equal(ID, (point, Some(kind)), (point, seen.mount(point).map(|mount| mount.fstype.as_str())));
+    }
+    Ok(())
+}
+
+const PROPAGATION: Case = Case {
+    id: "root-propagation",
+    proves: &[
+        "config-linux.rootfs-mount-propagation.shared",
+        "config-linux.rootfs-mount-propagation.slave",
+        "config-linux.rootfs-mount-propagation.private",
+        "config-linux.rootfs-mount-propagation.unbindable",
+    ],
+    run: propagation,
+};
+
+/// The root file system is a shared mount of the host, as engines have it. Once the container is there, the host mounts something in its root.
+fn propagation(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    for (id, name) in PROPAGATION.proves.iter().zip(["shared", "slave", "private", "unbindable"]) {
+        let bundle = Bundle::new()
+            .args(["/bin/probe", "report", "--out", "/report.json"])
+            .set("/root/readonly", json!(false))
+            .set("/linux/rootfsPropagation", json!(name))
+            .file("/late/under", "")
+            .build()?;
+        let rootfs = bundle.rootfs();
+        stage::mount(Some(&rootfs), &rootfs, None, MsFlags::MS_BIND, "")?;
+        stage::mount(None, &rootfs, None, MsFlags::MS_SHARED, "")?;
+        let mut container = runtime.create(&bundle)?;
+        stage::mount(Some("late".as_ref()), &rootfs.join("late"), Some("tmpfs"), MsFlags::empty(), "")?;
+        container.start()?.success()?;
+        container.wait()?;
+        let path = bundle.rootfs().join("report.json");
+        let seen = Report::parse(&std::fs::read_to_string(&path).map_err(Error::file(&path))?)?;
+        let root = seen.mount("/");
+        let has = |word: &str| {
+            root.is_some_and(|root| root.propagation.iter().any(|own| own.split(':').next() == Some(word)))
+        };
+        let late = seen.mount("/late").is_some();
+        match name {
+            "shared" => checks.holds(id, "a peer group", &root, has("shared")),
+            "slave" => {
+                checks.holds(id, "a slave, and no peer", &root, has("master") && !has("shared"));
+                checks.holds(id, "what the host mounts later", &late, late);
+            }
+            "private" => {
+                let private = root.is_some_and(|root| root.propagation.is_empty());
+                checks.holds(id, "neither slave nor peer", &root, private);
+                checks.holds(id, "nothing that the host mounts later", &late, !late);
+            }
+            _ => checks.holds(id, "unbindable", &root, has("unbindable")),
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! The cases, by area of the specification.
 
+mod cgroups;
+mod devices;
 mod document;
 mod features;
 mod filesystem;
@@ -11,8 +13,10 @@ mod mount_trees;
 mod namespaces;
 mod net_devices;
 mod process;
+mod scheduling;
 mod seccomp;
 mod seccomp_notify;
+mod terminal;
 
 use crate::case::Case;
 
@@ -22,8 +26,12 @@ pub const CASES: &[Case] = &ALL;
 #[rustfmt::skip]
 const AREAS: &[&[Case]] = &[
     process::CASES,
+    terminal::CASES,
+    scheduling::CASES,
     namespaces::CASES,
     filesystem::CASES,
+    devices::CASES,
+    cgroups::CASES,
     lifecycle::CASES,
     document::CASES,
     hooks::CASES,

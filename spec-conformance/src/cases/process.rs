@@ -10,7 +10,8 @@ use crate::report::{Capabilities, Ids, Mask, Rlimit};
 use crate::runtime::Runtime;
 use crate::{Bundle, Error};
 
-pub(super) const CASES: &[Case] = &[PROGRAM, USER, CAPABILITIES, RLIMITS, ATTRIBUTES, DESCRIPTORS];
+pub(super) const CASES: &[Case] =
+    &[PROGRAM, USER, CAPABILITIES, RLIMITS, UNGRANTED, CWD, ATTRIBUTES, DESCRIPTORS];
 
 const PROGRAM: Case = Case {
     id: "process-program",
@@ -38,6 +39,7 @@ const USER: Case = Case {
     id: "process-user",
     proves: &[
         "config.posix-platform-user.uid",
+        "config.posix-platform-user.gid",
         "config.posix-platform-user.additional-gids",
         "config.posix-platform-user.umask",
     ],
@@ -47,7 +49,8 @@ const USER: Case = Case {
 fn user(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let user = json!({"uid": 1000, "gid": 1001, "umask": 0o027, "additionalGids": [5, 6]});
     let seen = runtime.observe(&Bundle::new().set("/process/user", user).build()?)?;
-    checks.equal("config.posix-platform-user.uid", (Ids::all(1000), Ids::all(1001)), (seen.uid, seen.gid));
+    checks.equal("config.posix-platform-user.uid", Ids::all(1000), seen.uid);
+    checks.equal("config.posix-platform-user.gid", Ids::all(1001), seen.gid);
     // Whether the primary group is listed among the supplementary ones is left open.
     let groups: Vec<u32> = seen.groups.into_iter().filter(|gid| *gid != 1001).collect();
     checks.equal("config.posix-platform-user.additional-gids", vec![5, 6], groups);
@@ -90,7 +93,11 @@ fn capabilities(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
 const RLIMITS: Case = Case {
     id: "process-rlimits",
     proves: &[
+        "config.posix-process.rlimit-type",
+        "config.posix-process.rlimit-succeeds",
+        "config.posix-process.soft",
         "config.posix-process.soft-value",
+        "config.posix-process.hard",
         "config.posix-process.hard-value",
         "config.posix-process.rlimit-unknown",
         "config.posix-process.rlimit-twice",
@@ -104,13 +111,81 @@ fn rlimits(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let config = limits.iter().map(entry).collect::<Vec<_>>();
     let seen = runtime.observe(&Bundle::new().set("/process/rlimits", json!(config)).build()?)?;
     for (kind, soft, hard) in limits {
-        let found = seen.rlimits.get(kind).copied().unwrap_or(Rlimit { soft: 0, hard: 0 });
+        let found = seen.rlimits.get(kind).copied();
+        checks.holds("config.posix-process.rlimit-succeeds", kind, &seen.rlimits, found.is_some());
+        let found = found.unwrap_or(Rlimit { soft: 0, hard: 0 });
+        checks.equal("config.posix-process.rlimit-type", Rlimit { soft, hard }, found);
         checks.equal("config.posix-process.soft-value", (kind, soft), (kind, found.soft));
         checks.equal("config.posix-process.hard-value", (kind, hard), (kind, found.hard));
     }
+    let tight = Bundle::new()
+        .set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 120}]))
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+        .remove("/process/capabilities");
+    let enforced = runtime.run(&tight.clone().args(["/bin/probe", "descriptors"]).build()?)?.success()?;
+    checks.equal("config.posix-process.soft", "100 EMFILE", enforced.stdout.trim());
+    let raised = runtime.run(&tight.args(["/bin/probe", "raise-limit"]).build()?)?.success()?;
+    checks.equal("config.posix-process.hard", "EPERM", raised.stdout.trim());
     let with = |kind| Bundle::new().push("/process/rlimits", json!({"type": kind, "soft": 64, "hard": 64}));
     checks.refused("config.posix-process.rlimit-unknown", &runtime.run(&with("RLIMIT_NONE").build()?)?);
     checks.refused("config.posix-process.rlimit-twice", &runtime.run(&with("RLIMIT_NOFILE").build()?)?);
+    Ok(())
+}
+
+const UNGRANTED: Case = Case {
+    id: "process-ungranted",
+    proves: &[
+        "config.linux-process.capability-unknown",
+        "config.linux-process.capability-not-granted",
+        "runtime.warnings.go-on",
+    ],
+    run: ungranted,
+};
+
+/// A capability that no kernel has. The specification leaves open whether anybody hears of a warning.
+fn ungranted(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    const NAME: &str = "CAP_CONFORMANCE";
+    let wide = json!(["CAP_KILL", NAME]);
+    let sets = json!({"bounding": wide, "effective": wide, "permitted": wide});
+    let bundle = Bundle::new().set("/process/capabilities", sets).build()?;
+    let log = bundle.path().join("log");
+    let id = runtime.fresh_id();
+    let log_option = ["--log".as_ref(), log.as_os_str()];
+    let mut command = runtime.command(log_option);
+    command.args(["run".as_ref(), "--bundle".as_ref(), bundle.path().as_os_str(), id.as_ref()]);
+    let logged = runtime.finish(command)?;
+    let silent = runtime.run(&bundle)?;
+    let ran = silent.exit.success();
+    for id in ["config.linux-process.capability-not-granted", "runtime.warnings.go-on"] {
+        checks.holds(id, "the container runs", &silent, ran);
+    }
+    if ran {
+        let seen = silent.report()?.capabilities.bounding;
+        checks.equal(
+            "runtime.warnings.go-on",
+            Mask::of_capabilities(&["CAP_KILL"]).unwrap_or_default(),
+            seen,
+        );
+    }
+    let said = std::fs::read_to_string(&log).unwrap_or_default();
+    let heard = [&said, &logged.stderr, &silent.stderr].iter().any(|text| text.contains(NAME));
+    if ran && !heard {
+        checks.skip("config.linux-process.capability-unknown", "a runtime whose warnings can be heard");
+    } else {
+        checks.holds("config.linux-process.capability-unknown", "a warning", &(said, silent), ran && heard);
+    }
+    Ok(())
+}
+
+const CWD: Case =
+    Case { id: "process-cwd-relative", proves: &["config.process.cwd-absolute"], run: relative_cwd };
+
+fn relative_cwd(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    let with = |cwd: &str| Bundle::new().set("/process/cwd", json!(cwd));
+    runtime.run(&with("/etc").build()?)?.success()?;
+    for cwd in ["etc", "./etc", ""] {
+        checks.refuses("config.process.cwd-absolute", runtime, with(cwd), &format!("the cwd {cwd:?}"))?;
+    }
     Ok(())
 }
 
@@ -123,10 +198,13 @@ const ATTRIBUTES: Case = Case {
 fn attributes(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let seen = runtime.observe(&Bundle::new().set("/process/oomScoreAdj", json!(321)).build()?)?;
     checks.equal("config.linux-process.oom-score", 321, seen.oom_score_adj);
-    let own = std::fs::read_to_string("/proc/self/oom_score_adj")
-        .map_err(Error::file("/proc/self/oom_score_adj"))?;
-    let seen = runtime.observe(&Bundle::new().build()?)?;
-    checks.equal("config.linux-process.oom-score-unset", own.trim(), &seen.oom_score_adj.to_string());
+    // Other than the default, which a runtime could have written.
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let own = std::fs::read_to_string(FILE).map_err(Error::file(FILE))?;
+    std::fs::write(FILE, "77").map_err(Error::file(FILE))?;
+    let seen = runtime.observe(&Bundle::new().build()?);
+    std::fs::write(FILE, own).map_err(Error::file(FILE))?;
+    checks.equal("config.linux-process.oom-score-unset", 77, seen?.oom_score_adj);
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! What a stage has: a mount table of its own in which the host can only be read, its own `/proc`, `/dev`, `/run` and
 //! place for temporary files, and those cgroup hierarchies that were asked for. Runs in the performer.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -12,17 +13,18 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 
 use super::cgroups::{self, Hierarchy, Made};
 use crate::Error;
+use crate::bundle::probe_binary;
 use crate::report::proc_text;
 
 /// Turns the namespaces of a performer that has just started into a stage.
-pub(super) fn furnish(directory: &Path, cgroups: &Made) -> Result<(), Error> {
+pub(super) fn furnish(directory: &Path, program: &Path, cgroups: &Made) -> Result<(), Error> {
     cgroups.join()?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP).map_err(Error::system("unshare"))?;
     let nothing = None::<&Path>;
     mount(nothing, Path::new("/"), None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")?;
     read_only()?;
     mount_new("proc", Path::new("/proc"), MsFlags::empty(), "")?;
-    mount_new("tmpfs", directory, MsFlags::empty(), "mode=755")?;
+    temporary_files(directory, program)?;
     devices()?;
     hierarchies(&cgroups.hierarchies)?;
     umask(Mode::from_bits_truncate(0o022));
@@ -65,6 +67,46 @@ fn read_only() -> Result<(), Error> {
             Ok(()) | Err(Error::Mount { errno: Errno::EINVAL | Errno::ENOENT, .. }) => {}
             Err(error) => return Err(error),
         }
+    }
+    Ok(())
+}
+
+/// An empty `/tmp` and an empty directory for the case. Programs that are in `/tmp` stay there, with what is beside them.
+fn temporary_files(directory: &Path, program: &Path) -> Result<(), Error> {
+    let temporary = Path::new("/tmp");
+    let this = std::env::current_exe().map_err(Error::file("/proc/self/exe"))?;
+    let mut kept = Vec::new();
+    for path in [program.to_owned(), this, probe_binary()?] {
+        let place = match path.parent() {
+            Some(parent) if parent != temporary => parent.to_owned(),
+            _ => path,
+        };
+        if place.starts_with(temporary) && !kept.iter().any(|(other, _)| *other == place) {
+            let opened = File::open(&place).map_err(Error::file(&place))?;
+            kept.push((place, opened));
+        }
+    }
+    mount_new("tmpfs", temporary, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=1777")?;
+    for (place, opened) in kept {
+        make_place(&place, opened.metadata().map_err(Error::file(&place))?.is_dir())?;
+        let source = format!("/proc/self/fd/{}", opened.as_raw_fd());
+        mount(Some(Path::new(&source)), &place, None, MsFlags::MS_BIND, "")?;
+        let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        mount(None, &place, None, read_only, "")?;
+    }
+    if directory.starts_with(temporary) {
+        make_place(directory, true)?;
+    }
+    mount_new("tmpfs", directory, MsFlags::empty(), "mode=755")
+}
+
+/// An empty file or directory to mount on, with the directories above it.
+fn make_place(path: &Path, directory: bool) -> Result<(), Error> {
+    let above = if directory { Some(path) } else { path.parent() };
+    let above = above.unwrap_or(path);
+    DirBuilder::new().recursive(true).create(above).map_err(Error::file(above))?;
+    if !directory {
+        File::create(path).map_err(Error::file(path))?;
     }
     Ok(())
 }

@@ -144,7 +144,7 @@ fn perform(performance: Performance) -> Result<ExitCode, Error> {
     let Performance { play, directory, cgroups } = performance;
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .map_err(Error::system("sigprocmask"))?;
-    furnish::furnish(&directory, &cgroups)?;
+    furnish::furnish(&directory, &play.program, &cgroups)?;
     // Removing the cgroups is the stagehand's.
     std::mem::forget(cgroups);
     let case = Case::find(&play.case).ok_or(Error::NoCase { id: play.case })?;

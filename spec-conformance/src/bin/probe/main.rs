@@ -15,7 +15,7 @@
 //! probe cat                 copies standard input to standard output
 //! probe write PATH TEXT     replaces a file's content
 //! probe append PATH TEXT    adds a line to a file
-//! probe write-exit PATH TEXT N   adds a line to a file and leaves with status N
+//! probe hook PATH TEXT [N]  reads its standard input, adds a line to a file, leaves with status N or 0
 //! probe descriptors         opens files until it is refused, prints how many descriptors it then has
 //! probe raise-limit         sets RLIMIT_NOFILE above its hard limit, prints "ok" or the errno's name
 //! probe notify MESSAGE...   sends each to the socket that NOTIFY_SOCKET names, see sd_notify(3)
@@ -64,7 +64,8 @@ fn run() -> u8 {
         ["stay", path] => obey::append(path, &std::process::id().to_string()).and_then(|_| obey::wait()),
         ["log-wait", path, text] => obey::append(path, text).and_then(|_| obey::wait()),
         ["append", path, text] => obey::append(path, text),
-        ["write-exit", path, text, status] => obey::append(path, text).map(|_| status.parse().unwrap_or(2)),
+        ["hook", path, text] => obey::hook(path, text, "0"),
+        ["hook", path, text, status] => obey::hook(path, text, status),
         ["descriptors"] => obey::descriptors(),
         ["raise-limit"] => obey::raise_limit(),
         ["write", path, text] => std::fs::write(path, text).map(|()| 0),

@@ -11,8 +11,8 @@ use crate::{Bundle, Error};
 
 /// A bundle of which one hook of this kind fails, and whose poststop hook writes a line.
 fn failing(kind: &Kind) -> Result<Bundle, Error> {
-    let fail = kind.hook(&["probe", "write-exit", "ROOT/log", "failed", "7"]);
-    let after = kind.hook(&["probe", "append", "ROOT/log", "next"]);
+    let fail = kind.hook(&["probe", "hook", "ROOT/log", "failed", "7"]);
+    let after = kind.hook(&["probe", "hook", "ROOT/log", "next"]);
     let hooks = format!("/hooks/{}", kind.name);
     logging().push(&hooks, fail).push(&hooks, after).build()
 }
@@ -123,7 +123,7 @@ pub(super) const INVALID: Case = Case {
 
 fn invalid(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let with = |hook: Value| logging().args(["/bin/probe", "report"]).push("/hooks/createRuntime", hook);
-    let valid = KINDS[1].hook(&["probe", "append", "ROOT/log", "ran"]);
+    let valid = KINDS[1].hook(&["probe", "hook", "ROOT/log", "ran"]);
     runtime.run(&with(valid.clone()).build()?)?.success()?;
     // Every program that looks it up from its working directory finds this one.
     let relative = json!({"path": "bin/probe", "args": ["probe", "exit", "0"]});

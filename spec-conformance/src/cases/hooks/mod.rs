@@ -162,7 +162,7 @@ fn order(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     for kind in &KINDS {
         for number in ["1", "2"] {
             let line = format!("{} {number}", kind.name);
-            let hook = kind.hook(&["probe", "append", "ROOT/log", &line]);
+            let hook = kind.hook(&["probe", "hook", "ROOT/log", &line]);
             bundle = bundle.push(&format!("/hooks/{}", kind.name), hook);
         }
     }

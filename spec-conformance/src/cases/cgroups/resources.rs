@@ -1,0 +1,177 @@
+//! Limits, read back where the kernel keeps them. Spec: config-linux.md#memory to config-linux.md#pids.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::settings::settings;
+use super::{at, is_unified, needs, place};
+use crate::Error;
+use crate::case::{Case, Checks};
+use crate::runtime::Runtime;
+
+pub(super) const VALUES: Case = Case {
+    id: "cgroups-resources",
+    proves: &[
+        "config-linux.memory.limit",
+        "config-linux.memory.reservation",
+        "config-linux.memory.swap",
+        "config-linux.memory.swappiness",
+        "config-linux.memory.oom-killer",
+        "config-linux.cpu.shares",
+        "config-linux.cpu.quota",
+        "config-linux.cpu.burst",
+        "config-linux.cpu.period",
+        "config-linux.cpu.cpus",
+        "config-linux.cpu.mems",
+        "config-linux.cpu.idle",
+        "config-linux.block-io.group-weight",
+        "config-linux.block-io.device",
+        "config-linux.block-io.weight",
+        "config-linux.block-io.bytes",
+        "config-linux.block-io.operations",
+        "config-linux.huge-page-limits.size",
+        "config-linux.huge-page-limits.limit",
+        "config-linux.network.class",
+        "config-linux.network.name",
+        "config-linux.network.priority",
+        "config-linux.pids.limit",
+    ],
+    run: values,
+};
+
+fn values(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    let all = settings();
+    for id in VALUES.proves.iter().filter(|id| !all.iter().any(|setting| setting.id == **id)) {
+        checks.skip(id, "a block device");
+    }
+    for setting in all {
+        let path = format!("/{}", runtime.fresh_id());
+        let Some((file, wanted)) = (if is_unified() { setting.unified } else { setting.legacy }) else {
+            checks.skip(setting.id, "cgroup version 1");
+            continue;
+        };
+        let Some(directory) = place(setting.controller, &path) else {
+            checks.skip(setting.id, &needs(setting.controller));
+            continue;
+        };
+        // The stage's own cgroup has the files that a container's would have.
+        let parent = directory.parent().unwrap_or(&directory);
+        if !parent.join(file).exists() && !has_below(parent, file)? {
+            checks.skip(setting.id, &format!("a kernel with {file}"));
+            continue;
+        }
+        let bundle = at(&path).set("/linux/resources", setting.resources.clone()).build()?;
+        let created = runtime.create(&bundle);
+        let found = match &created {
+            Ok(_) => fs::read_to_string(directory.join(file)).unwrap_or_else(|error| error.to_string()),
+            Err(error) => error.to_string(),
+        };
+        let right = match wanted.strip_prefix("not ") {
+            Some(default) => found.trim().parse::<u64>().is_ok() && found.trim() != default,
+            None if found.contains(' ') || found.contains('\n') => {
+                found.lines().any(|line| line_has(line, &wanted))
+            }
+            None => found.trim() == wanted,
+        };
+        let expected = format!("{wanted} in {file} for {}", setting.resources);
+        checks.holds(setting.id, &expected, &found.trim(), created.is_ok() && right);
+    }
+    Ok(())
+}
+
+/// Whether a line is this text, or has it as one or several of its words.
+fn line_has(line: &str, wanted: &str) -> bool {
+    line.trim() == wanted || format!(" {} ", line.trim()).contains(&format!(" {wanted} "))
+}
+
+/// Whether cgroups below this one would have a file that this one, the top of version 2, does not have.
+fn has_below(parent: &Path, file: &str) -> Result<bool, Error> {
+    let trial = parent.join("conformance-trial");
+    let controllers = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
+    let handed = parent.join("cgroup.subtree_control");
+    for name in controllers.split_whitespace() {
+        // One that cannot be handed down has no files below.
+        drop(fs::write(&handed, format!("+{name}")));
+    }
+    fs::DirBuilder::new().create(&trial).map_err(Error::file(&trial))?;
+    let has = trial.join(file).exists();
+    fs::remove_dir(&trial).map_err(Error::file(&trial))?;
+    Ok(has)
+}
+
+pub(super) const PIDS_ZERO: Case =
+    Case { id: "cgroups-pids-zero", proves: &["config-linux.pids.zero"], run: pids_zero };
+
+/// A runtime for which the container's process is one too many has taken the limit for one, too.
+fn pids_zero(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    const ID: &str = "config-linux.pids.zero";
+    let path = format!("/{}", runtime.fresh_id());
+    let controller = ("pids", "pids");
+    let Some(directory) = place(controller, &path) else {
+        checks.skip(ID, &needs(controller));
+        return Ok(());
+    };
+    let created = runtime.create(&at(&path).set("/linux/resources/pids/limit", json!(0)).build()?);
+    let found = fs::read_to_string(directory.join("pids.max")).unwrap_or_default();
+    let limited = created.is_err() || found.trim() == "0";
+    checks.holds(ID, "no further tasks", &(created.map(|_| found)), limited);
+    Ok(())
+}
+
+pub(super) const BELOW_USAGE: Case =
+    Case { id: "cgroups-below-usage", proves: &["config-linux.memory.below-usage"], run: below_usage };
+
+fn below_usage(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    const ID: &str = "config-linux.memory.below-usage";
+    const MIB: u64 = 1 << 20;
+    let controller = ("memory", "memory");
+    let path = format!("/{}", runtime.fresh_id());
+    let Some(directory) = place(controller, &path) else {
+        checks.skip(ID, &needs(controller));
+        return Ok(());
+    };
+    let mut memory = json!({"limit": 256 * MIB});
+    if !is_unified() {
+        // Nothing may leave the memory to make room.
+        memory["swappiness"] = json!(0);
+    }
+    let bundle = at(&path)
+        .args(["/bin/probe", "alloc", "64", "hold"])
+        .set("/linux/resources/memory", memory)
+        .build()?;
+    let mut container = runtime.create(&bundle)?;
+    container.start()?.success()?;
+    container.wait_for_stdout("ready")?;
+    let update = bundle.path().join("update.json");
+    let wanted = json!({"memory": {"limit": 16 * MIB, "checkBeforeUpdate": true}});
+    fs::write(&update, wanted.to_string()).map_err(Error::file(&update))?;
+    let call = runtime.call([
+        "update".as_ref(),
+        "--resources".as_ref(),
+        update.as_os_str(),
+        container.id().as_ref(),
+    ])?;
+    checks.refused(ID, &call);
+    let file = directory.join(if is_unified() { "memory.max" } else { "memory.limit_in_bytes" });
+    let limit = fs::read_to_string(&file).map_err(Error::file(&file))?;
+    checks.equal(ID, (256 * MIB).to_string().as_str(), limit.trim());
+    Ok(())
+}
+
+pub(super) const NO_RESCTRL: Case =
+    Case { id: "cgroups-no-resctrl", proves: &["config-linux.intelrdt.no-resctrl"], run: no_resctrl };
+
+fn no_resctrl(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    const ID: &str = "config-linux.intelrdt.no-resctrl";
+    let table = fs::read_to_string("/proc/self/mountinfo").map_err(Error::file("/proc/self/mountinfo"))?;
+    if table.contains(" - resctrl ") {
+        checks.skip(ID, "a host without a mounted resctrl");
+        return Ok(());
+    }
+    let path = format!("/{}", runtime.fresh_id());
+    runtime.run(&at(&path).build()?)?.success()?;
+    let class = json!({"closID": "conformance", "l3CacheSchema": "L3:0=f"});
+    checks.refuses(ID, runtime, at(&path).set("/linux/intelRdt", class), "intelRdt")
+}
