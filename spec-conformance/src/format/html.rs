@@ -57,7 +57,14 @@ fn write_cards(outcomes: &[Outcome], out: &mut dyn Write) -> io::Result<()> {
         // Filled from the table below: a square for each clause.
         writeln!(out, "<div class=\"squares\" data-column=\"{column}\"></div></article>")?;
     }
-    writeln!(out, "</section>")
+    write!(
+        out,
+        "</section><p class=\"legend\">A square is a clause of level MUST, a circle one of level SHOULD:"
+    )?;
+    for mark in Mark::ALL {
+        write!(out, " <i class=\"{0}\"></i> {0}", mark.word())?;
+    }
+    writeln!(out, "</p>")
 }
 
 /// How the clauses that can be tested divide.
@@ -114,16 +121,23 @@ fn write_failures(outcomes: &[Outcome], notes: &Notes, out: &mut dyn Write) -> i
             write!(out, " <b>{}</b>", xml(&outcome.run.runtime))?;
         }
         writeln!(out, "</summary><p><a href=\"{link}\">the clause</a></p>")?;
+        // Runtimes of which the same is to be said.
+        let mut alike: Vec<(String, Vec<&str>)> = Vec::new();
         for outcome in failed {
-            let runtime = &outcome.run.runtime;
+            let runtime = outcome.run.runtime.as_str();
             let (expected, observed) = first_failure(outcome, requirement).unwrap_or_default();
             let (expected, observed) = (xml(&shortened(expected)), xml(&shortened(observed)));
             let note = xml(notes.about(id, runtime).unwrap_or_default());
-            writeln!(
-                out,
-                "<dl><dt>{}</dt><dd><i>expected</i> {expected}</dd><dd><i>observed</i> {observed}</dd><dd>{note}</dd></dl>",
-                xml(runtime),
-            )?;
+            let text = format!(
+                "<dd><i>expected</i> {expected}</dd><dd><i>observed</i> {observed}</dd><dd class=\"note\">{note}</dd>"
+            );
+            match alike.iter_mut().find(|(other, _)| *other == text) {
+                Some((_, runtimes)) => runtimes.push(runtime),
+                None => alike.push((text, vec![runtime])),
+            }
+        }
+        for (text, runtimes) in alike {
+            writeln!(out, "<dl><dt>{}</dt>{text}</dl>", xml(&runtimes.join(", ")))?;
         }
         writeln!(out, "</details>")?;
     }
