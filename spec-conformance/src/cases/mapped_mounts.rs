@@ -9,7 +9,7 @@ use crate::report::{PathReport, Report};
 use crate::runtime::Runtime;
 use crate::{Bundle, BundleBuilder, Error};
 
-pub(super) const CASES: &[Case] = &[OWN, CONTAINER, NONE];
+pub(super) const CASES: &[Case] = &[OWN, CONTAINER, NONE, HALF];
 
 /// From 0 of the file system to 1000.
 fn mapped(point: &str, options: &[&str]) -> Value {
@@ -124,6 +124,29 @@ fn none(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     for options in [["bind", "idmap"], ["rbind", "ridmap"]] {
         let what = format!("{options:?} without any mapping");
         checks.refuses("config.linux-mount-options.idmap-none", runtime, idle(&options), &what)?;
+    }
+    Ok(())
+}
+
+const HALF: Case = Case {
+    id: "mapped-mounts-half",
+    proves: &["config.posix-platform-mounts.uid-alone", "config.posix-platform-mounts.gid-alone"],
+    run: half,
+};
+
+fn half(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    let alone = |name: &str| {
+        let mut mount = bind("/mnt", &["bind", "idmap"]);
+        mount[name] = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+        let idle = Bundle::new().args(["/bin/probe", "exit", "0"]).file_beside("tree/file", "");
+        idle.push("/mounts", mount)
+    };
+    let clauses = [
+        ("config.posix-platform-mounts.uid-alone", "uidMappings"),
+        ("config.posix-platform-mounts.gid-alone", "gidMappings"),
+    ];
+    for (id, name) in clauses {
+        checks.refuses(id, runtime, alone(name), &format!("{name} alone"))?;
     }
     Ok(())
 }
