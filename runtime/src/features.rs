@@ -1,7 +1,7 @@
 //! `features`: what this runtime supports, from the tables that it works by. Spec: features.md.
 
 use libcontainer::plan::namespaces::NAMESPACES;
-use libcontainer::plan::{capability, hooks, options, schedule, seccomp, systemd, version};
+use libcontainer::plan::{self, capability, hooks, options, schedule, seccomp, systemd, version};
 use serde_json::{Value, json};
 
 /// The version of libseccomp whose numbers and answers filters have: for clients, who look for it.
@@ -13,8 +13,6 @@ pub(crate) fn libseccomp_version() -> &'static str {
 pub(crate) fn document() -> Value {
     let mut namespaces: Vec<&str> = NAMESPACES.iter().map(|row| row.1).collect();
     namespaces.sort_unstable();
-    let annotations: Vec<&str> =
-        hooks::OUTPUT_ANNOTATIONS.iter().copied().chain([systemd::ANNOTATIONS]).collect();
     json!({
         "ociVersionMin": version::OLDEST,
         "ociVersionMax": version::NEWEST,
@@ -45,6 +43,6 @@ pub(crate) fn document() -> Value {
             "io.github.seccomp.libseccomp.version": libseccomp_version(),
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
-        "potentiallyUnsafeConfigAnnotations": annotations,
+        "potentiallyUnsafeConfigAnnotations": [systemd::ANNOTATIONS, plan::ANNOTATIONS],
     })
 }

@@ -67,7 +67,7 @@ pub const KINDS: &[&str] =
     &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// Annotations that name the files of [`OutputFiles`], as crun has them. They make the runtime write to the host.
-pub const OUTPUT_ANNOTATIONS: &[&str] = &["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
+const OUTPUT_ANNOTATIONS: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
 
 /// Reads the hooks of `spec`.
 pub fn compile(spec: &Spec, findings: &mut Findings) -> Hooks {
@@ -105,7 +105,7 @@ fn output_files(spec: &Spec, findings: &mut Findings) -> OutputFiles {
         }
         findings.check(KernelString::path(path), at, "config.md#annotations")
     };
-    let [stdout, stderr] = [OUTPUT_ANNOTATIONS[0], OUTPUT_ANNOTATIONS[1]].map(&mut read);
+    let [stdout, stderr] = OUTPUT_ANNOTATIONS.map(&mut read);
     OutputFiles { stdout, stderr }
 }
 

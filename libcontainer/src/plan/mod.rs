@@ -270,6 +270,9 @@ fn check_document(spec: &Spec, findings: &mut Findings) {
     }
 }
 
+/// How the names of crun's annotations begin, of which this runtime understands some.
+pub const ANNOTATIONS: &str = "run.oci.";
+
 /// What the annotation `name` says, if it says anything.
 #[must_use]
 pub fn annotation<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
