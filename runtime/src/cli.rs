@@ -1,13 +1,14 @@
 //! The command line: runc's commands and flags, spelled as clients spell them.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::checkpoint::Flags;
 use crate::duration::interval;
-use crate::log::Destination;
 use crate::update::Update;
 
 /// An OCI container runtime for Linux.
@@ -65,6 +66,30 @@ pub(crate) struct Global {
     #[cfg(debug_assertions)]
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) resctrl: Option<String>,
+}
+
+/// Where log messages are to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// A file that they are appended to.
+    File(PathBuf),
+    /// The journal, under this name.
+    Journal(String),
+    /// The system log, under this name.
+    Syslog(String),
+}
+
+impl FromStr for Destination {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Destination, Infallible> {
+        Ok(match text.split_once(':') {
+            Some(("file", path)) => Destination::File(path.into()),
+            Some(("journald", name)) => Destination::Journal(name.into()),
+            Some(("syslog", name)) => Destination::Syslog(name.into()),
+            _ => Destination::File(text.into()),
+        })
+    }
 }
 
 /// Who makes a container's cgroup, in crun's words.
@@ -383,4 +408,19 @@ pub(crate) struct Exec {
     /// The program and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k02_a_destination_is_a_file_unless_it_says_otherwise() {
+        let read = |text: &str| Destination::from_str(text).unwrap_or_else(|never| match never {});
+        assert_eq!(read("/var/log/x"), Destination::File("/var/log/x".into()));
+        assert_eq!(read("file:x"), Destination::File("x".into()));
+        assert_eq!(read("journald:box"), Destination::Journal("box".into()));
+        assert_eq!(read("syslog:box"), Destination::Syslog("box".into()));
+        assert_eq!(read("other:box"), Destination::File("other:box".into()));
+    }
 }

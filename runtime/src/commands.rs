@@ -12,7 +12,7 @@ use libcontainer::state::Store;
 
 use crate::cli::{CgroupManager, Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
 use crate::notify::{self, Relay};
-use crate::outcome::{Failure, connect, print, print_json, write_pid_file};
+use crate::outcome::{Failure, KILLED, connect, print, print_json, tell_out_of_memory, write_pid_file};
 use crate::{activation, checkpoint, events, exec, features, foreground, listing, signals, spec, update};
 
 /// Carries out a command; gives the exit status.
@@ -195,16 +195,6 @@ fn run_container(store: &Store, global: &Global, args: &Run) -> Result<i32, Fail
         container.delete(true)?;
     }
     attended
-}
-
-/// The exit status that stands for SIGKILL.
-pub(crate) const KILLED: i32 = 128 + 9;
-
-/// Says of a program that was killed that it was for its memory, if the kernel has killed more than `before`.
-pub(crate) fn tell_out_of_memory(container: &Container, before: u64) {
-    if let Some(killed) = container.oom_killed().filter(|killed| killed.kills > before) {
-        tracing::error!("container {}: OOM-killed: {killed}", container.id());
-    }
 }
 
 fn kill(store: &Store, global: &Global, args: &Kill) -> Result<i32, Failure> {

@@ -11,9 +11,8 @@ use nix::sys::signal::Signal;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 
 use crate::cli::Exec;
-use crate::commands::{KILLED, tell_out_of_memory};
 use crate::foreground::Foreground;
-use crate::outcome::{Failure, connect, write_pid_file};
+use crate::outcome::{Failure, KILLED, connect, tell_out_of_memory, write_pid_file};
 
 /// What clients expect of an exec that could not be started.
 const NOT_STARTED: i32 = 255;

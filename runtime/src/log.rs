@@ -1,13 +1,10 @@
 //! Log messages: where they go and how they look. The last error is also told on stderr.
 
-use std::convert::Infallible;
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::SystemTime;
 
 use libcontainer::error::Error;
@@ -17,31 +14,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::cli::{Global, LogFormat, LogLevel};
-
-/// Where log messages are to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Destination {
-    /// A file that they are appended to.
-    File(PathBuf),
-    /// The journal, under this name.
-    Journal(String),
-    /// The system log, under this name.
-    Syslog(String),
-}
-
-impl FromStr for Destination {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Destination, Infallible> {
-        Ok(match text.split_once(':') {
-            Some(("file", path)) => Destination::File(path.into()),
-            Some(("journald", name)) => Destination::Journal(name.into()),
-            Some(("syslog", name)) => Destination::Syslog(name.into()),
-            _ => Destination::File(text.into()),
-        })
-    }
-}
+use crate::cli::{Destination, Global, LogFormat, LogLevel};
 
 /// Writes events line by line. Without a destination, to stderr.
 #[derive(Debug)]
@@ -252,16 +225,6 @@ impl Visit for Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn k02_a_destination_is_a_file_unless_it_says_otherwise() {
-        let read = |text: &str| Destination::from_str(text).unwrap_or_else(|never| match never {});
-        assert_eq!(read("/var/log/x"), Destination::File("/var/log/x".into()));
-        assert_eq!(read("file:x"), Destination::File("x".into()));
-        assert_eq!(read("journald:box"), Destination::Journal("box".into()));
-        assert_eq!(read("syslog:box"), Destination::Syslog("box".into()));
-        assert_eq!(read("other:box"), Destination::File("other:box".into()));
-    }
 
     #[test]
     fn k02_an_entry_of_the_journal_has_the_length_of_a_text_with_lines() {

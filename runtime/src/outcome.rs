@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use libcontainer::container::Container;
 use libcontainer::error::{Error, ErrorKind};
 use libcontainer::sys::socket::{self, Kind};
 
@@ -84,4 +85,14 @@ pub(crate) fn write_pid_file(path: Option<&Path>, pid: i32) -> Result<(), Failur
         let _never_made = fs::remove_file(&new);
         failed(error)
     })
+}
+
+/// The exit status that stands for SIGKILL.
+pub(crate) const KILLED: i32 = 128 + 9;
+
+/// Says of a program that was killed that it was for its memory, if the kernel has killed more than `before`.
+pub(crate) fn tell_out_of_memory(container: &Container, before: u64) {
+    if let Some(killed) = container.oom_killed().filter(|killed| killed.kills > before) {
+        tracing::error!("container {}: OOM-killed: {killed}", container.id());
+    }
 }
