@@ -1,10 +1,10 @@
-//! The cgroups that programs of exec go into. Rows B-31, K-54.
+//! The cgroups that programs of exec go into. Rows B-31, K-54, R-22.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use integration_tests::{running, runtime};
+use integration_tests::{nothing_left, running, runtime};
 use spec_conformance::{Bundle, Container, Exit, Runtime};
 
 fn waiting() -> Bundle {
@@ -43,11 +43,10 @@ fn memberships(runtime: &Runtime, id: &str, flags: &[&str]) -> Result<Vec<String
     }
 }
 
-/// Makes a cgroup `inner` below each of those of the container; gives the controllers of its hierarchies.
-fn make_inner(container: &Container<'_>) -> Vec<String> {
+/// The container's own cgroups: their controllers and directories.
+fn own_cgroups(container: &Container<'_>) -> Vec<(String, PathBuf)> {
     let text = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
-    let mut made = Vec::new();
-    for line in text.lines().filter(|line| line.ends_with(container.id())) {
+    let own = text.lines().filter(|line| line.ends_with(container.id())).map(|line| {
         let [_, controllers, path] = line.splitn(3, ':').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let mounts = match controllers {
             "" => vec!["unified", ""],
@@ -55,15 +54,44 @@ fn make_inner(container: &Container<'_>) -> Vec<String> {
         };
         let mut own = mounts.iter().map(|mount| Path::new("/sys/fs/cgroup").join(mount).join(&path[1..]));
         let own = own.find(|directory| directory.join("cgroup.procs").exists()).unwrap();
+        (controllers.to_owned(), own)
+    });
+    own.collect()
+}
+
+/// Makes a cgroup `inner` below each of those of the container; gives the controllers of its hierarchies.
+fn make_inner(container: &Container<'_>) -> Vec<String> {
+    let made = own_cgroups(container).into_iter().map(|(controllers, own)| {
         fs::DirBuilder::new().create(own.join("inner")).unwrap();
         if controllers == "cpuset" {
             for file in ["cpuset.cpus", "cpuset.mems"] {
                 fs::write(own.join("inner").join(file), fs::read(own.join(file)).unwrap()).unwrap();
             }
         }
-        made.push(controllers.to_owned());
+        controllers
+    });
+    made.collect()
+}
+
+#[test]
+fn r22_exec_state_kill_and_delete_do_without_the_cgroups_that_the_container_was_made_in() {
+    let runtime = runtime();
+    let bundle = waiting();
+    let mut container = running(&runtime, &bundle);
+    let own = own_cgroups(&container);
+    assert!(!own.is_empty());
+    for (_, directory) in &own {
+        let elsewhere = directory.parent().unwrap();
+        fs::write(elsewhere.join("cgroup.procs"), container.pid().to_string()).unwrap();
+        fs::remove_dir(directory).unwrap();
     }
-    made
+    assert_eq!(container.state().unwrap().status, "running");
+    let exec = container.exec(["/bin/echo", "here"]).unwrap().success().unwrap();
+    assert_eq!(exec.stdout, "here\n");
+    container.kill("KILL").unwrap().success().unwrap();
+    container.wait().unwrap();
+    container.delete().unwrap().success().unwrap();
+    nothing_left(&runtime, container.id());
 }
 
 #[test]
