@@ -125,7 +125,7 @@ fn rlimits(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     let enforced = runtime.run(&tight.clone().args(["/bin/probe", "descriptors"]).build()?)?.success()?;
     checks.equal("config.posix-process.soft", "100 EMFILE", enforced.stdout.trim());
     let raised = runtime.run(&tight.args(["/bin/probe", "raise-limit"]).build()?)?.success()?;
-    checks.equal("config.posix-process.hard", "EPERM", raised.stdout.trim());
+    checks.equal("config.posix-process.hard", "120 EPERM", raised.stdout.trim());
     let with = |kind| Bundle::new().push("/process/rlimits", json!({"type": kind, "soft": 64, "hard": 64}));
     checks.refused("config.posix-process.rlimit-unknown", &runtime.run(&with("RLIMIT_NONE").build()?)?);
     checks.refused("config.posix-process.rlimit-twice", &runtime.run(&with("RLIMIT_NOFILE").build()?)?);

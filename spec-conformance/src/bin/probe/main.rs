@@ -17,7 +17,7 @@
 //! probe append PATH TEXT    adds a line to a file
 //! probe hook PATH TEXT [N]  reads its standard input, adds a line to a file, leaves with status N or 0
 //! probe descriptors         opens files until it is refused, prints how many descriptors it then has
-//! probe raise-limit         sets RLIMIT_NOFILE above its hard limit, prints "ok" or the errno's name
+//! probe raise-limit         prints the hard RLIMIT_NOFILE, and whether it can be raised: "ok" or the errno's name
 //! probe notify MESSAGE...   sends each to the socket that NOTIFY_SOCKET names, see sd_notify(3)
 //! probe open-write PATH     prints "ok" or the errno's name of opening for writing
 //! probe alloc MIB [hold]    touches that much memory, prints "ready"; with "hold", keeps it until TERM

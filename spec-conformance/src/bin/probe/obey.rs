@@ -65,8 +65,8 @@ pub(crate) fn descriptors() -> Outcome {
 pub(crate) fn raise_limit() -> Outcome {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     match setrlimit(Resource::RLIMIT_NOFILE, hard + 1, hard + 1) {
-        Ok(()) => say("ok").map(|()| 0),
-        Err(errno) => say(&format!("{errno:?}")).map(|()| 0),
+        Ok(()) => say(&format!("{hard} ok")).map(|()| 0),
+        Err(errno) => say(&format!("{hard} {errno:?}")).map(|()| 0),
     }
 }
 
