@@ -32,52 +32,41 @@ struct Listed {
     owner: (u32, u32),
 }
 
+fn devices() -> [Listed; 5] {
+    let device = |config: Value, path, kind, numbers, mode, owner| {
+        let mut config = config;
+        config["path"] = json!(path);
+        config["fileMode"] = json!(mode);
+        Listed { config, path, kind, numbers, mode, owner }
+    };
+    let (character, block) = (Kind::Character, Kind::Block);
+    let owned = json!({"type": "c", "major": 10, "minor": 229, "uid": 5, "gid": 6});
+    let of_group = json!({"type": "b", "major": 7, "minor": 200, "gid": 7});
+    [
+        device(owned, "/dev/character", character, Some((10, 229)), 0o640, (5, 6)),
+        device(
+            json!({"type": "u", "major": 1, "minor": 5}),
+            "/dev/unbuffered",
+            character,
+            Some((1, 5)),
+            0o606,
+            (0, 0),
+        ),
+        device(of_group, "/dev/deep/block", block, Some((7, 200)), 0o600, (0, 7)),
+        device(
+            json!({"type": "c", "major": 1, "minor": 3}),
+            "/data/elsewhere",
+            character,
+            Some((1, 3)),
+            0o666,
+            (0, 0),
+        ),
+        device(json!({"type": "p", "uid": 8, "gid": 9}), "/dev/pipe", Kind::Fifo, None, 0o620, (8, 9)),
+    ]
+}
+
 fn listed(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
-    let devices = [
-        Listed {
-            config: json!({"path": "/dev/character", "type": "c", "major": 10, "minor": 229, "fileMode": 0o640,
-                "uid": 5, "gid": 6}),
-            path: "/dev/character",
-            kind: Kind::Character,
-            numbers: Some((10, 229)),
-            mode: 0o640,
-            owner: (5, 6),
-        },
-        Listed {
-            config: json!({"path": "/dev/unbuffered", "type": "u", "major": 1, "minor": 5, "fileMode": 0o606}),
-            path: "/dev/unbuffered",
-            kind: Kind::Character,
-            numbers: Some((1, 5)),
-            mode: 0o606,
-            owner: (0, 0),
-        },
-        Listed {
-            config: json!({"path": "/dev/deep/block", "type": "b", "major": 7, "minor": 200, "fileMode": 0o600,
-                "gid": 7}),
-            path: "/dev/deep/block",
-            kind: Kind::Block,
-            numbers: Some((7, 200)),
-            mode: 0o600,
-            owner: (0, 7),
-        },
-        Listed {
-            config: json!({"path": "/data/elsewhere", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666}),
-            path: "/data/elsewhere",
-            kind: Kind::Character,
-            numbers: Some((1, 3)),
-            mode: 0o666,
-            owner: (0, 0),
-        },
-        Listed {
-            config: json!({"path": "/dev/pipe", "type": "p", "fileMode": 0o620, "uid": 8, "gid": 9}),
-            path: "/dev/pipe",
-            kind: Kind::Fifo,
-            numbers: None,
-            mode: 0o620,
-            owner: (8, 9),
-        },
-    ];
-    for Listed { config, path, kind, numbers, mode, owner } in devices {
+    for Listed { config, path, kind, numbers, mode, owner } in devices() {
         let bundle = Bundle::new()
             .looking_at([path])
             .set("/root/readonly", json!(false))

@@ -1,95 +1,21 @@
 //! Filters that ask an agent: how the runtime introduces a container to it. Spec: config-linux.md#containerprocessstate.
 
-use std::io::IoSliceMut;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::poll::{PollFd, PollFlags};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Checks};
+use crate::passed::{Passed, Receiver};
 use crate::runtime::Runtime;
-use crate::wait::{self, Deadline};
 use crate::{Bundle, BundleBuilder, Error};
 
 pub(super) const CASES: &[Case] = &[INTRODUCTION, UNREACHABLE];
-
-/// All that came over one connection, until the runtime closed it.
-#[derive(Debug, Default)]
-struct Introduction {
-    text: String,
-    /// How many descriptors came with each part of the text.
-    descriptors: Vec<usize>,
-    /// What the first of them is.
-    kind: String,
-    /// Somebody has connected a second time.
-    again: bool,
-}
 
 /// A filter that asks about calls that nothing makes, so that nobody has to answer.
 fn asking(listener: &str) -> BundleBuilder {
     let rule = json!({"names": ["sched_yield"], "action": "SCMP_ACT_NOTIFY"});
     let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": listener, "syscalls": [rule]});
     Bundle::new().args(["/bin/probe", "wait"]).set("/linux/seccomp", filter)
-}
-
-fn system(call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
-    Error::file(call)
-}
-
-/// Waits for a connection and reads it to its end.
-fn meet(listener: &UnixListener, deadline: Deadline) -> Result<Introduction, Error> {
-    let awaited = |fd: &dyn AsFd| wait::ready(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], deadline);
-    let late = || Error::Deadline {
-        awaited: "the container process state, and the end of its connection".to_owned(),
-        within: deadline.within(),
-        stdout: String::new(),
-        stderr: String::new(),
-    };
-    if !awaited(listener)? {
-        return Err(late());
-    }
-    let (stream, _) = listener.accept().map_err(system("accept"))?;
-    let (mut introduction, mut bytes) = (Introduction::default(), Vec::new());
-    loop {
-        if !awaited(&stream)? {
-            return Err(late());
-        }
-        let (part, descriptors) = receive(&stream)?;
-        if part.is_empty() {
-            break;
-        }
-        if let Some(first) = descriptors.first().filter(|_| introduction.kind.is_empty()) {
-            let link = Path::new("/proc/self/fd").join(first.to_string());
-            let target = std::fs::read_link(&link).map_err(Error::file(&link))?;
-            introduction.kind = target.to_string_lossy().into_owned();
-        }
-        introduction.descriptors.push(descriptors.len());
-        bytes.extend(part);
-    }
-    introduction.text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok(introduction)
-}
-
-/// One part of a message, and the descriptors with it. They stay open as long as the case.
-fn receive(stream: &UnixStream) -> Result<(Vec<u8>, Vec<i32>), Error> {
-    let mut part = vec![0; 4096];
-    let mut parts = [IoSliceMut::new(&mut part)];
-    let mut space = nix::cmsg_space!([i32; 4]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)
-        .map_err(Error::system("recvmsg"))?;
-    let mut descriptors = Vec::new();
-    for control in message.cmsgs().map_err(Error::system("recvmsg"))? {
-        if let ControlMessageOwned::ScmRights(sent) = control {
-            descriptors.extend(sent);
-        }
-    }
-    let length = message.bytes;
-    part.truncate(length);
-    Ok((part, descriptors))
 }
 
 const INTRODUCTION: Case = Case {
@@ -115,39 +41,16 @@ fn introduction(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
         .set("/linux/seccomp/listenerMetadata", json!("a \"word\"\n"))
         .set("/annotations", json!({"org.example.key": "value"}))
         .build()?;
-    let socket = bundle.path().join("agent");
-    let listener = UnixListener::bind(&socket).map_err(Error::file(&socket))?;
-    let deadline = runtime.new_deadline();
-    let (met, created) = std::thread::scope(|scope| {
-        let agent = scope.spawn(|| meet(&listener, deadline));
-        // The container is made; some introduce it only when it is started.
-        let created = runtime.create(&bundle).and_then(|container| {
-            container.start()?.success()?;
-            Ok(container)
-        });
-        let met = agent.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (met, created)
-    });
-    let container = created?;
-    let mut met = met?;
-    met.again = wait::ready(
-        &mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)],
-        Deadline::after(std::time::Duration::ZERO),
-    )?;
-    checks.equal("config-linux.seccomp.socket", true, true);
-    // It came to an end, and nothing came after the state.
-    checks.holds("config-linux.seccomp.closed", "one connection, closed", &met.again, !met.again);
-    let message: Option<Value> = serde_json::from_str(&met.text).ok();
-    checks.holds("config-linux.seccomp.one-state", "one JSON document", &met.text, message.is_some());
-    let message = message.unwrap_or_default();
-    let (first, rest) = met.descriptors.split_first().unwrap_or((&0, &[]));
-    let id = "config-linux.the-container-process-state.payload";
-    checks.holds(id, "JSON and a descriptor", &met.descriptors, message.is_object() && *first > 0);
-    let later: usize = rest.iter().sum();
-    checks.equal("config-linux.the-container-process-state.first-message", (true, 0), (*first > 0, later));
-    checks.equal("config-linux.the-container-process-state.fds", &json!(["seccompFd"]), &message["fds"]);
-    let is_listener = met.kind.contains("seccomp notify");
-    checks.holds("config-linux.seccomp.descriptor", "the filter's listener", &met.kind, is_listener);
+    let receiver = Receiver::at(bundle.path().join("agent"))?;
+    // Some introduce it only when it is started. Nobody waits for the agent's answer, so it may listen late.
+    let container = runtime.create(&bundle)?;
+    container.start()?.success()?;
+    let met = receiver.receive(runtime.new_deadline(), |_| false)?;
+    checks.holds("config-linux.seccomp.socket", "a message", &met.messages.len(), !met.messages.is_empty());
+    checks.holds("config-linux.seccomp.closed", "the connection is closed", &met.closed, met.closed);
+    let again = receiver.has_more()?;
+    checks.holds("config-linux.seccomp.one-state", "one connection", &again, !again);
+    let message = introduced(checks, &met)?;
     checks.equal("config-linux.seccomp.metadata", &json!("a \"word\"\n"), &message["metadata"]);
     let version = &message["ociVersion"];
     let is_version = version.as_str().is_some_and(|text| text.split('.').count() >= 3);
@@ -160,6 +63,33 @@ fn introduction(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     checks.equal(id, &json!(bundle.path()), &state["bundle"]);
     checks.equal(id, &json!("value"), &state["annotations"]["org.example.key"]);
     Ok(())
+}
+
+/// How the message comes, and what it says.
+fn introduced(checks: &mut Checks, met: &Passed) -> Result<Value, Error> {
+    let bytes: Vec<u8> = met.messages.iter().flat_map(|message| message.0.iter().copied()).collect();
+    let text = String::from_utf8_lossy(&bytes);
+    let message: Option<Value> = serde_json::from_str(&text).ok();
+    checks.holds("config-linux.seccomp.one-state", "one JSON document", &text, message.is_some());
+    let message = message.unwrap_or_default();
+    let counts: Vec<usize> = met.messages.iter().map(|message| message.1).collect();
+    let (first, rest) = counts.split_first().unwrap_or((&0, &[]));
+    let id = "config-linux.the-container-process-state.payload";
+    checks.holds(id, "JSON and a descriptor", &counts, message.is_object() && *first > 0);
+    let later: usize = rest.iter().sum();
+    checks.equal("config-linux.the-container-process-state.first-message", (true, 0), (*first > 0, later));
+    checks.equal("config-linux.the-container-process-state.fds", &json!(["seccompFd"]), &message["fds"]);
+    let kind = met.descriptors.first().map(described).transpose()?.unwrap_or_default();
+    let is_listener = kind.contains("seccomp notify");
+    checks.holds("config-linux.seccomp.descriptor", "the filter's listener", &kind, is_listener);
+    Ok(message)
+}
+
+/// What procfs says of a descriptor.
+fn described(descriptor: &OwnedFd) -> Result<String, Error> {
+    let link = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    let target = std::fs::read_link(&link).map_err(Error::file(&link))?;
+    Ok(target.to_string_lossy().into_owned())
 }
 
 const UNREACHABLE: Case =

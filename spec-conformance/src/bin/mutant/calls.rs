@@ -15,15 +15,15 @@ pub(crate) const FAULTS: &[(&str, Fault)] = &[
     ("state-of-another-bundle", Print("state", |state| state["bundle"] = json!("/"))),
     ("state-without-annotations", Print("state", without_annotations)),
     ("state-of-another-id", Print("state", |state| state["id"] = json!("another"))),
-    ("state-of-anything", Does(state_of_anything)),
+    ("state-of-anything", Does(|call| succeeding(call, "state"))),
     ("features-undefined", Print("features", |features| features["linux"]["undefined"] = json!(true))),
     ("features-of-more-hooks", Print("features", more_hooks)),
     ("create-starts", Does(create_starts)),
     ("create-replaces", Does(create_replaces)),
     ("create-leaves-things", Does(create_leaves_things)),
-    ("start-always-succeeds", Does(start_always_succeeds)),
+    ("start-always-succeeds", Does(|call| succeeding(call, "start"))),
     ("start-does-nothing", Does(|call| Ok(call.is("start").then_some(0)))),
-    ("run-always-succeeds", Does(run_always_succeeds)),
+    ("run-always-succeeds", Does(|call| succeeding(call, "run"))),
     ("kill-does-nothing", Does(|call| Ok(call.is("kill").then_some(0)))),
     ("kill-always-terminates", Does(kill_always_terminates)),
     ("delete-does-nothing", Does(|call| Ok(call.is("delete").then_some(0)))),
@@ -43,9 +43,9 @@ fn more_hooks(features: &mut Value) {
     }
 }
 
-/// There is a state of what is not there.
-fn state_of_anything(call: &Call) -> io::Result<Option<u8>> {
-    if !call.is("state") {
+/// Whatever became of it.
+fn succeeding(call: &Call, verb: &str) -> io::Result<Option<u8>> {
+    if !call.is(verb) {
         return Ok(None);
     }
     call.pass()?;
@@ -80,22 +80,6 @@ fn create_leaves_things(call: &Call) -> io::Result<Option<u8>> {
         fs::DirBuilder::new().recursive(true).create(root.join(call.id()))?;
     }
     Ok(Some(status))
-}
-
-fn start_always_succeeds(call: &Call) -> io::Result<Option<u8>> {
-    if !call.is("start") {
-        return Ok(None);
-    }
-    call.pass()?;
-    Ok(Some(0))
-}
-
-fn run_always_succeeds(call: &Call) -> io::Result<Option<u8>> {
-    if !call.is("run") {
-        return Ok(None);
-    }
-    call.pass()?;
-    Ok(Some(0))
 }
 
 /// Whatever the signal is: its last argument.
