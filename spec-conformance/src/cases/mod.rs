@@ -1,5 +1,6 @@
 //! The cases, by area of the specification.
 
+mod apparmor;
 mod cgroups;
 mod devices;
 mod document;
@@ -28,6 +29,7 @@ const AREAS: &[&[Case]] = &[
     process::CASES,
     terminal::CASES,
     scheduling::CASES,
+    apparmor::CASES,
     namespaces::CASES,
     filesystem::CASES,
     devices::CASES,

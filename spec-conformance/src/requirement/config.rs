@@ -115,8 +115,7 @@ pub(super) const CLAUSES: &[Requirement] = &[
         "the same limit twice is an error"),
 
     must("config.linux-process.apparmor", 0x8d4be300dc2e0f51,
-        "the program runs under the AppArmor profile")
-        .waived("needs a kernel with AppArmor and a profile that is loaded"),
+        "the program runs under the AppArmor profile"),
     must("config.linux-process.capabilities", 0x22d6fd0c18d484db,
         "each capability set is exactly the configured one"),
     must("config.linux-process.capability-unknown", 0xa2a890b005d4c118,

@@ -71,20 +71,23 @@ fn values(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
         let bundle = at(&path).set("/linux/resources", setting.resources.clone()).build()?;
         let created = runtime.create(&bundle);
         let found = match &created {
-            Ok(_) => fs::read_to_string(directory.join(file)).unwrap_or_else(|error| error.to_string()),
-            Err(error) => error.to_string(),
+            Ok(_) => fs::read_to_string(directory.join(file)).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
         };
-        let right = match wanted.strip_prefix("not ") {
-            Some(default) => found.trim().parse::<u64>().is_ok() && found.trim() != default,
-            None if found.contains(' ') || found.contains('\n') => {
-                found.lines().any(|line| line_has(line, &wanted))
-            }
-            None => found.trim() == wanted,
-        };
+        let right = found.as_ref().is_ok_and(|text| says(text.trim(), &wanted));
         let expected = format!("{wanted} in {file} for {}", setting.resources);
-        checks.holds(setting.id, &expected, &found.trim(), created.is_ok() && right);
+        checks.holds(setting.id, &expected, &found, right);
     }
     Ok(())
+}
+
+/// Whether a file says this, alone or in one of its lines; or something else than the default, for `not DEFAULT`.
+fn says(text: &str, wanted: &str) -> bool {
+    match wanted.strip_prefix("not ") {
+        Some(default) => !text.is_empty() && text != default,
+        None if text.contains([' ', '\n']) => text.lines().any(|line| line_has(line, wanted)),
+        None => text == wanted,
+    }
 }
 
 /// Whether a line is this text, or has it as one or several of its words.
@@ -180,4 +183,23 @@ fn no_resctrl(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
     runtime.run(&at(&path).build()?)?.success()?;
     let class = json!({"closID": "conformance", "l3CacheSchema": "L3:0=f"});
     checks.refuses(ID, runtime, at(&path).set("/linux/intelRdt", class), "intelRdt")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_says_a_value_alone_or_as_words_of_a_line() {
+        assert!(says("64", "64") && !says("640", "64"));
+        assert!(says("8:0 rbps=64 wbps=max\n8:1 rbps=1 wbps=max", "rbps=64"));
+        assert!(!says("8:0 rbps=640 wbps=max", "rbps=64"));
+        assert!(says("oom_kill_disable 1\nunder_oom 0", "oom_kill_disable 1"));
+    }
+
+    #[test]
+    fn a_converted_value_is_any_but_the_default() {
+        assert!(says("default 300", "not default 100") && !says("default 100", "not default 100"));
+        assert!(!says("", "not 100"));
+    }
 }

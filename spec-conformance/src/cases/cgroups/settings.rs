@@ -155,7 +155,7 @@ fn devices() -> Vec<Setting> {
             json!({"blockIO": {"weight": 300}}),
             "blkio",
             ("blkio.weight", "300"),
-            ("io.weight", "300"),
+            ("io.weight", "not default 100"),
         ),
         Setting::new(
             "config-linux.network.class",
