@@ -48,6 +48,35 @@ pub struct CaseOutcome {
     pub findings: Vec<Finding>,
 }
 
+impl CaseOutcome {
+    /// Clauses about which nothing could be found out.
+    pub(crate) fn hidden(&self) -> Vec<&'static str> {
+        let shown = |id: &str| {
+            let mut of = self.findings.iter().filter(|finding| finding.requirement == id);
+            of.any(|finding| !matches!(finding.verdict, Verdict::Skip { .. }))
+        };
+        let mut hidden: Vec<&'static str> =
+            self.findings.iter().map(|finding| finding.requirement).filter(|id| !shown(id)).collect();
+        hidden.sort_unstable();
+        hidden.dedup();
+        hidden
+    }
+
+    /// Takes from the same case, run elsewhere, what was hidden here and was not there.
+    pub(crate) fn complete(&mut self, elsewhere: CaseOutcome) {
+        let (hidden, still) = (self.hidden(), elsewhere.hidden());
+        let taken = |id: &&'static str| {
+            hidden.contains(id)
+                && !still.contains(id)
+                && elsewhere.findings.iter().any(|found| found.requirement == *id)
+        };
+        let ids: Vec<&'static str> = hidden.iter().copied().filter(|id| taken(id)).collect();
+        self.findings.retain(|finding| !ids.contains(&finding.requirement));
+        self.findings.extend(elsewhere.findings.into_iter().filter(|found| ids.contains(&found.requirement)));
+        self.took += elsewhere.took;
+    }
+}
+
 fn seconds<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(took.as_secs_f64())
 }
@@ -194,6 +223,23 @@ mod tests {
         assert!(
             matches!(&outcome.findings[1].verdict, Verdict::Fail { observed, .. } if observed.contains("status 1"))
         );
+    }
+
+    #[test]
+    fn what_is_hidden_in_one_place_is_taken_from_another() {
+        let skip = Verdict::Skip { needs: "a second machine".into() };
+        let found = |findings: &[(&'static str, &Verdict)]| CaseOutcome {
+            case: "case",
+            took: Duration::ZERO,
+            findings: findings
+                .iter()
+                .map(|(requirement, verdict)| Finding { requirement, verdict: (*verdict).clone() })
+                .collect(),
+        };
+        let fail = Verdict::Fail { expected: "1".into(), observed: "2".into() };
+        let mut here = found(&[("A", &Verdict::Pass), ("B", &skip), ("C", &skip)]);
+        here.complete(found(&[("A", &fail), ("B", &fail), ("B", &Verdict::Pass), ("C", &skip)]));
+        assert_eq!(here, found(&[("A", &Verdict::Pass), ("C", &skip), ("B", &fail), ("B", &Verdict::Pass)]));
     }
 
     #[test]

@@ -170,6 +170,8 @@ const MUTANTS: &[Mutant] = &[
         "config-linux.memory.swap",
         "config-linux.memory.swappiness",
         "config-linux.pids.limit",
+        "config-linux.huge-page-limits.limit",
+        "config-linux.huge-page-limits.size",
     ]),
     mutant("cgroups-path-ignored", &["cgroups-path"], &[
         "config-linux.cgroups-path.absolute",
