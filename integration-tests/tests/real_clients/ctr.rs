@@ -35,7 +35,7 @@ pub(crate) const CLIENT: Client = Client {
         for id in $(ctr tasks ls -q); do ctr tasks kill -a -s KILL $id; ctr tasks delete -f $id; done >/dev/null 2>&1 || true
         for id in $(ctr containers ls -q); do ctr containers delete $id; done
         is '' "$(ls /run/containerd/runc/default)"
-        is '' "$(find /sys/fs/cgroup/*/default -mindepth 1 -type d)"
+        is '' "$(find /sys/fs/cgroup -type d -path '*/default/*')"
     "#,
     peers: &["runc"],
     scenarios: &[SCENARIOS],
@@ -104,18 +104,18 @@ const SCENARIOS: &[Scenario] = &[
         "detached; task pause a; task kill -s KILL a; task resume a || true; comes said STOPPED ctr tasks ls",
     ),
     ("ps", r#"detached; task exec -d --exec-id e a sleep 999; is "$(task ps a | tail -n +2 | wc -l)" 2"#),
-    ("metrics", r#"detached; has "$(task metrics a)" memory.usage_in_bytes"#),
+    ("metrics", r#"detached; has "$(task metrics a)" memory.usage"#),
     (
         "memory, cpu",
         r#"
         detached --memory-limit 67108864 --cpus 0.5
-        is "$(cat /sys/fs/cgroup/memory/default/a/memory.limit_in_bytes)" 67108864
-        is "$(cat /sys/fs/cgroup/cpu/default/a/cpu.cfs_quota_us)" 50000
+        is "$(cgroup_at default/a memory/memory.limit_in_bytes memory.max)" 67108864
+        has "$(cgroup_at default/a cpu/cpu.cfs_quota_us cpu.max)" 50000
         "#,
     ),
     (
         "cgroup",
-        "detached --cgroup /mine/deep; is \"$(cat /sys/fs/cgroup/pids/mine/deep/cgroup.procs | wc -l)\" 1",
+        "detached --cgroup /mine/deep; is \"$(cgroup_at mine/deep pids/cgroup.procs cgroup.procs | wc -l)\" 1",
     ),
     ("read-only", r#"exits 1 run --read-only $I a touch /x; has "$out" 'Read-only file system'"#),
     ("cwd, env", r#"is "$(run --cwd /tmp --env A=b $I a sh -c 'pwd; echo $A' | xargs)" '/tmp b'"#),

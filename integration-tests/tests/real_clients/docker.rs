@@ -74,5 +74,5 @@ const CLEAN: &str = r#"
     docker volume ls -q | xargs -r docker volume rm
     # The shim may still be at what docker has given up.
     comes empty /run/docker/runtime-runc/moby*
-    is '' "$(find /sys/fs/cgroup/*/docker -mindepth 1 -type d ! -name buildkit)"
+    is '' "$(find /sys/fs/cgroup -type d -path '*/docker/*' ! -name buildkit)"
 "#;

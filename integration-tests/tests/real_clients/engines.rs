@@ -29,12 +29,8 @@ pub(crate) const WORDS: &str = r#"
     becomes() { comes said "^$2\$" of "$1"; }
     # may BIT COMMAND...: 1 if what is run by COMMAND has the capability, such as 21, CAP_SYS_ADMIN
     may() { echo $((0x$("${@:2}" sed -n 's/^CapEff:.//p' /proc/self/status) >> $1 & 1)); }
-    # cgroup FILE FILE: of the container one, what it is in version 1, with its hierarchy, and in version 2
-    cgroup() {
-        local place=/sys/fs/cgroup/$(cgroup_of_one)/$2
-        [ -e "$place" ] || place=/sys/fs/cgroup/${1%%/*}/$(cgroup_of_one)/${1#*/}
-        cat "$place"
-    }
+    # cgroup FILE FILE: of the container one, as cgroup_at has it
+    cgroup() { cgroup_at "$(cgroup_of_one)" "$@"; }
     # tree: /run/tree is shared with those who ask for it, and has something mounted below it
     tree() {
         umount -R /run/tree 2>/dev/null || true

@@ -2,7 +2,7 @@
 //!
 //! `scripts/test clients` unpacks the clients and runs this; without them there is nothing to do. Each client with each
 //! runtime has a machine of its own, made of namespaces (see stage.sh), where the runtime has the name `runc`: no client
-//! is told of it. Whatever passes with a peer has to pass with ketch.
+//! is told of it. Whatever passes with a peer has to pass with ketch. What takes systemd is in `systemd_clients`.
 
 mod buildah;
 mod ctr;

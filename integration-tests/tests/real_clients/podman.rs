@@ -26,7 +26,7 @@ pub(crate) const CLIENT: Client = Client {
         podman network prune -f
         podman volume prune -f
         is '' "$(find /run/ketch /run/crun /run/runc -mindepth 1 2>/dev/null)"
-        is '' "$(find /sys/fs/cgroup/*/libpod_parent -type d -name 'libpod-[0-9a-f]*')"
+        is '' "$(find /sys/fs/cgroup -type d -name 'libpod-[0-9a-f]*')"
     "#,
     peers: &["crun"],
     scenarios: &[

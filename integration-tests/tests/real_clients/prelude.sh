@@ -23,6 +23,12 @@ comes() {
     fail "\"$*\" does not come true: $("$@" 2>&1)"
 }
 said() { "${@:2}" 2>&1 | grep -q -- "$1"; }
+# cgroup_at PATH FILE FILE: a cgroup's file in version 1, after its hierarchy, such as pids/pids.max, and in version 2
+cgroup_at() {
+    local place=/sys/fs/cgroup/$1/$3
+    [ -e "$place" ] || place=/sys/fs/cgroup/${2%%/*}/$1/${2#*/}
+    cat "$place"
+}
 # A root file system of busybox, which images are made of.
 image_root() {
     mkdir -p /run/image/{bin,etc,tmp,proc,sys,dev,root}

@@ -66,8 +66,9 @@ fn outcome(line: &str) -> Option<(String, Outcome)> {
 impl Drop for Stage {
     fn drop(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        for hierarchy in fs::read_dir(CGROUPS).into_iter().flatten().flatten() {
-            let place = hierarchy.path().join(&self.cgroup);
+        let hierarchies = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
+        for hierarchy in hierarchies.chain([PathBuf::from(CGROUPS)]) {
+            let place = hierarchy.join(&self.cgroup);
             // All its processes have ended with their pid namespace; the kernel may still be counting.
             while place.exists() && !remove(&place) && Instant::now() < deadline {
                 thread::yield_now();

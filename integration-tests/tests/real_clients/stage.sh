@@ -5,6 +5,8 @@ set -eu
 if [ "${STAGE-}" ]; then
     # Inside: what the client finds at its usual places.
     mount -t tmpfs -o mode=755 none /sys/fs/cgroup
+    # Not there before: the same file system twice in one place is refused.
+    [ "$HIERARCHIES" ] || mount -t cgroup2 none /sys/fs/cgroup
     for hierarchy in $HIERARCHIES; do
         mkdir "/sys/fs/cgroup/$hierarchy"
         case $hierarchy in
@@ -38,15 +40,26 @@ if [ "${STAGE-}" ]; then
 fi
 cgroup=$1
 shift
-hierarchies=
+export STAGE=1 HIERARCHIES=
+namespaces="--mount --propagation private --net --ipc --uts --pid --fork --kill-child --mount-proc"
+if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
+    # Version 2 alone. The namespace's root may hand down controllers once no process is in it, as docker in docker does.
+    place=/sys/fs/cgroup/$cgroup
+    mkdir "$place" "$place/init"
+    echo $$ >"$place/cgroup.procs"
+    exec unshare --cgroup sh -c '
+        echo $$ >"$0/init/cgroup.procs"
+        for controller in $(cat "$0/cgroup.controllers"); do echo "+$controller" >"$0/cgroup.subtree_control"; done
+        exec unshare "$@"
+    ' "$place" $namespaces sh "$0" "$@"
+fi
 for place in /sys/fs/cgroup/*; do
     [ "$(stat -f -c %T "$place")" = cgroupfs ] || [ "$(stat -f -c %T "$place")" = cgroup2fs ] || continue
-    hierarchies="$hierarchies ${place##*/}"
+    HIERARCHIES="$HIERARCHIES ${place##*/}"
     mkdir "$place/$cgroup"
     for file in cpuset.cpus cpuset.mems; do
         [ ! -e "$place/$file" ] || cat "$place/$file" >"$place/$cgroup/$file"
     done
     echo $$ >"$place/$cgroup/cgroup.procs"
 done
-export STAGE=1 HIERARCHIES="$hierarchies"
-exec unshare --mount --propagation private --net --ipc --uts --cgroup --pid --fork --kill-child --mount-proc sh "$0" "$@"
+exec unshare --cgroup $namespaces sh "$0" "$@"

@@ -47,9 +47,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     (
         "pids",
         r#"
-        detached --pids-limit 5
-        is "$(cgroup pids/pids.max pids.max)" 5
-        exits 2 $E exec one sh -c 'for n in 1 2 3 4 5; do sleep 9 & done'
+        detached --pids-limit 20
+        is "$(cgroup pids/pids.max pids.max)" 20
+        exits 2 $E exec one sh -c 'for n in $(seq 25); do sleep 9 & done'
         has "$out" 'fork'
         "#,
     ),

@@ -89,6 +89,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     ("kill of a stopped one", r#"detached; $E kill one; refuses $E kill one; has "$out" running"#),
     (
+        "rename",
+        r#"
+        detached
+        $E rename one other
+        is "$($E exec other echo on)" on
+        $E rename other one; is "$(of Name | tr -d /)" one
+        "#,
+    ),
+    (
         "restart",
         r#"
         detached

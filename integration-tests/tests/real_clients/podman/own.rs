@@ -147,6 +147,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         for place in /run /run/lock /tmp; do podman exec one grep " $place tmpfs " /proc/mounts; done
         is "$(of Config.StopSignal)" 37
         podman stop -t 1 one
+        exits 1 run --systemd=false $I grep ' /run/lock tmpfs ' /proc/mounts
         "#,
     ),
     (

@@ -108,7 +108,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         in_pod one sleep 1000
         has "$(cat /proc/$(of State.Pid)/cgroup)" "/libpod_parent/$(podman pod inspect pod --format '{{.ID}}')/"
         podman pod rm -f -t 0 pod
-        is "$(find /sys/fs/cgroup/*/libpod_parent -type d -name 'libpod-[0-9a-f]*')" ''
+        is "$(find /sys/fs/cgroup -type d -name 'libpod-[0-9a-f]*')" ''
         "#,
     ),
     (
