@@ -162,7 +162,9 @@ fn measure(cli: &Cli, program: &Path) -> Result<bool, Failure> {
         write!(io::stderr().lock(), "\r\x1b[K")?;
     }
     let cases = cases?;
-    let outcome = Outcome::new(Run::of(&name(cli, profile, program), program), &cases);
+    let place =
+        std::path::absolute(program).map_err(|source| Error::File { path: program.into(), source })?;
+    let outcome = Outcome::new(Run::of(&name(cli, profile, program), program), &place, &cases);
     for report in &cli.reports {
         report.write(&outcome)?;
     }

@@ -135,13 +135,13 @@ impl Run {
 }
 
 impl Outcome {
-    /// The outcome of these cases. Equal verdicts of a case on a clause are one, and a pass beside anything else
-    /// is none.
-    pub fn new(run: Run, cases: &[CaseOutcome]) -> Outcome {
+    /// The outcome of these cases with this runtime. Equal verdicts of a case on a clause are one, and a pass beside
+    /// anything else is none. What a runtime said is kept without where it lies, and not at any length.
+    pub fn new(run: Run, program: &Path, cases: &[CaseOutcome]) -> Outcome {
         let result = |case: &CaseOutcome| {
             let mut findings: Vec<Found> = Vec::new();
             for finding in &case.findings {
-                let verdict = lasting(&finding.verdict);
+                let verdict = lasting(&finding.verdict, program);
                 let found = Found { clause: finding.requirement.to_owned(), verdict };
                 let mut others =
                     case.findings.iter().filter(|other| other.requirement == finding.requirement);
@@ -230,13 +230,30 @@ impl Outcome {
     }
 }
 
-/// A verdict without the names that only one run had.
-fn lasting(verdict: &Verdict) -> Verdict {
+/// A verdict without what is of one run and one host alone.
+fn lasting(verdict: &Verdict, program: &Path) -> Verdict {
+    let place = program.parent().map(|directory| directory.join("").display().to_string());
+    let without = |text: &str| {
+        let text = nameless(text);
+        shortened(&match &place {
+            Some(place) if place.starts_with('/') => text.replace(place, ""),
+            _ => text,
+        })
+    };
     match verdict {
         Verdict::Fail { expected, observed } => {
-            Verdict::Fail { expected: nameless(expected), observed: nameless(observed) }
+            Verdict::Fail { expected: without(expected), observed: without(observed) }
         }
         Verdict::Pass | Verdict::Skip { .. } => verdict.clone(),
+    }
+}
+
+/// Some runtimes add all that they were about.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 800;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -325,7 +342,7 @@ pub(crate) mod tests {
             date: text("2026-01-31"),
             host: text("Linux 6.1 x86_64, cgroup v2"),
         };
-        Outcome::new(run, &[case])
+        Outcome::new(run, Path::new("/opt/bin/runtime"), &[case])
     }
 
     #[test]
@@ -346,6 +363,14 @@ pub(crate) mod tests {
         let text = "/tmp/conformance-Ab12Cd/bundle-xY34zW/rootfs of conformance-Ab12Cd-00001";
         assert_eq!(nameless(text), "/tmp/conformance-*/bundle-*/rootfs of conformance-*-00001");
         assert_eq!(nameless("no conformance-suite, bundle-"), "no conformance-suite, bundle-");
+    }
+
+    #[test]
+    fn where_the_runtime_lies_is_not_kept_nor_all_that_it_said() {
+        let fail = |observed: &str| Verdict::Fail { expected: String::new(), observed: observed.to_owned() };
+        let lasting = |observed| lasting(&fail(observed), Path::new("/opt/bin/runtime"));
+        assert_eq!(lasting("/opt/bin/runtime: /opt/binary"), fail("runtime: /opt/binary"));
+        assert_eq!(lasting(&"ä".repeat(900)), fail(&format!("{}…", "ä".repeat(800))));
     }
 
     #[test]
