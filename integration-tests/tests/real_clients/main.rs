@@ -34,7 +34,8 @@ struct Client {
     scenarios: &'static [&'static [Scenario]],
 }
 
-const CLIENTS: &[Client] = &[ctr::CLIENT, docker::CLIENT, docker::REMAPPED, podman::CLIENT, buildah::CLIENT];
+const CLIENTS: &[Client] =
+    &[ctr::CLIENT, docker::CLIENT, docker::REMAPPED, podman::CLIENT, podman::ROOTLESS, buildah::CLIENT];
 
 /// How a scenario went: nothing, or what its shell said last.
 type Outcome = Result<(), String>;

@@ -2,7 +2,10 @@
 
 mod own;
 mod pods;
+mod rootless;
 mod users;
+
+pub(crate) use rootless::CLIENT as ROOTLESS;
 
 use crate::Client;
 use crate::engines::{self, exec, files, limits, namespaces, processes, security};
