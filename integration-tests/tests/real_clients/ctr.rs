@@ -34,7 +34,7 @@ pub(crate) const CLIENT: Client = Client {
     clean: r#"
         for id in $(ctr tasks ls -q); do ctr tasks kill -a -s KILL $id; ctr tasks delete -f $id; done >/dev/null 2>&1 || true
         for id in $(ctr containers ls -q); do ctr containers delete $id; done
-        is '' "$(ls /run/containerd/runc/default)"
+        comes empty /run/containerd/runc/default
         is '' "$(find /sys/fs/cgroup -type d -path '*/default/*')"
     "#,
     peers: &["runc"],

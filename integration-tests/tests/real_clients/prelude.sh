@@ -16,11 +16,11 @@ refuses() { if out=$("$@" 2>&1); then fail "\"$*\" succeeds: $out"; fi; }
 pty() { script -qec "$*" /dev/null </dev/null | tr -d '\r'; }
 # comes COMMAND...: within a deadline it succeeds
 comes() {
-    for _ in $(seq 200); do
-        if "$@" >/dev/null 2>&1; then return; fi
+    local ends=$((SECONDS + 30))
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $ends ] || fail "\"$*\" does not come true: $("$@" 2>&1)"
         sleep 0.05
     done
-    fail "\"$*\" does not come true: $("$@" 2>&1)"
 }
 said() { "${@:2}" 2>&1 | grep -q -- "$1"; }
 # cgroup_at PATH FILE FILE: a cgroup's file in version 1, after its hierarchy, such as pids/pids.max, and in version 2
