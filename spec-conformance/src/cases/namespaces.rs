@@ -215,38 +215,61 @@ const MAPPINGS: Case = Case {
     run: mappings,
 };
 
+/// One mapping of users, and then two.
 fn mappings(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
-    let bundle = Bundle::new()
-        .push("/linux/namespaces", json!({"type": "user"}))
-        .set(
-            "/linux/uidMappings",
-            json!([{"containerID": 0, "hostID": 10000, "size": 500}, {"containerID": 1000, "hostID": 0, "size": 1}]),
-        )
-        .set("/linux/gidMappings", json!([{"containerID": 0, "hostID": 20000, "size": 3000}]))
-        .file("/data/file", "")
-        // Not the container's root.
-        .owned_by(0, 0)
-        .build()?;
-    let before = owners(&bundle)?;
-    let seen = runtime.observe(&bundle)?;
     let map = |inside, outside, size| IdMapping { inside, outside, size };
-    let pairs = [
-        (vec![map(0, 10000, 500), map(1000, 0, 1)], seen.uid_map),
-        (vec![map(0, 20000, 3000)], seen.gid_map),
-    ];
-    for (wanted, found) in pairs {
-        let column =
-            |of: fn(&IdMapping) -> u32, maps: &[IdMapping]| maps.iter().map(of).collect::<Vec<u32>>();
-        checks.equal(MAPPINGS.proves[0], column(|map| map.inside, &wanted), column(|map| map.inside, &found));
-        checks.equal(
-            MAPPINGS.proves[1],
-            column(|map| map.outside, &wanted),
-            column(|map| map.outside, &found),
-        );
-        checks.equal(MAPPINGS.proves[2], column(|map| map.size, &wanted), column(|map| map.size, &found));
+    let groups = vec![map(0, 20000, 3000)];
+    for users in [vec![map(0, 10000, 500)], vec![map(0, 10000, 500), map(1000, 0, 1)]] {
+        let bundle = Bundle::new()
+            .push("/linux/namespaces", json!({"type": "user"}))
+            .set("/linux/uidMappings", configured(&users))
+            .set("/linux/gidMappings", configured(&groups))
+            // What else may be mounted in a user namespace is not the matter here.
+            .set(
+                "/mounts",
+                json!([
+                    {"destination": "/proc", "type": "proc", "source": "proc"},
+                    {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]},
+                ]),
+            )
+            .remove("/linux/maskedPaths")
+            .remove("/linux/readonlyPaths")
+            .file("/data/file", "")
+            // Not the container's root.
+            .owned_by(0, 0)
+            .build()?;
+        let before = owners(&bundle)?;
+        let call = runtime.run(&bundle)?;
+        if !call.exit.success() {
+            for id in &MAPPINGS.proves[..3] {
+                checks.fail(id, &format!("a container with {users:?}"), call.stderr.trim());
+            }
+            continue;
+        }
+        let seen = call.report()?;
+        for (wanted, found) in [(&users, seen.uid_map), (&groups, seen.gid_map)] {
+            let column =
+                |of: fn(&IdMapping) -> u32, maps: &[IdMapping]| maps.iter().map(of).collect::<Vec<u32>>();
+            checks.equal(
+                MAPPINGS.proves[0],
+                column(|map| map.inside, wanted),
+                column(|map| map.inside, &found),
+            );
+            checks.equal(
+                MAPPINGS.proves[1],
+                column(|map| map.outside, wanted),
+                column(|map| map.outside, &found),
+            );
+            checks.equal(MAPPINGS.proves[2], column(|map| map.size, wanted), column(|map| map.size, &found));
+        }
+        checks.equal("config-linux.user-namespace-mappings.ownership", before, owners(&bundle)?);
     }
-    checks.equal("config-linux.user-namespace-mappings.ownership", before, owners(&bundle)?);
     Ok(())
+}
+
+fn configured(maps: &[IdMapping]) -> Value {
+    let entry = |map: &IdMapping| json!({"containerID": map.inside, "hostID": map.outside, "size": map.size});
+    maps.iter().map(entry).collect()
 }
 
 /// Who owns some files of the root file system, on the host.

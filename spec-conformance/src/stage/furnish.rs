@@ -47,7 +47,7 @@ fn mount_new(kind: &str, target: &Path, flags: MsFlags, options: &str) -> Result
     mount(Some(Path::new(kind)), target, Some(kind), flags, options)
 }
 
-/// Makes every mount read-only and leaves its other flags alone. One that is hidden below another cannot be reached, by
+/// Makes every mount but sysfs read-only and leaves its other flags alone. One that is hidden below another cannot be reached, by
 /// the runtime either.
 fn read_only() -> Result<(), Error> {
     const FLAGS: [(&str, MsFlags); 7] = [
@@ -61,6 +61,10 @@ fn read_only() -> Result<(), Error> {
     ];
     let table = super::text(Path::new("/proc/self/mountinfo"))?;
     for own in proc_text::mountinfo(&table).unwrap_or_default() {
+        // Who mounts sysfs in a user namespace may not be freer than whoever mounted it here: on hosts that is free.
+        if own.fstype == "sysfs" {
+            continue;
+        }
         let kept = FLAGS.iter().filter(|(name, _)| own.has(name)).map(|(_, flag)| *flag);
         let flags = kept.fold(MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, MsFlags::union);
         match mount(None, Path::new(&own.point), None, flags, "") {
