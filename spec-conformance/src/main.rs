@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use spec_conformance::cases::CASES;
@@ -34,6 +35,9 @@ struct Cli {
     /// How many cases run at once; by default as many as there are processors
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<usize>,
+    /// How long a case may take before it is ended and has failed; a machine that is emulated needs more
+    #[arg(long, value_name = "SECONDS", default_value_t = suite::WITHIN.as_secs())]
+    within: u64,
     /// What reports call the runtime; by default its profile's name
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -154,7 +158,7 @@ fn measure(cli: &Cli, program: &Path) -> Result<bool, Failure> {
         profile,
         cgroup: cli.cgroup,
         jobs: cli.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-        within: suite::WITHIN,
+        within: Duration::from_secs(cli.within),
     };
     let interruption = Interruption::by_signal()?;
     let cases = suite.run(&cases, &interruption, &show);

@@ -154,7 +154,7 @@ const MUTANTS: &[Mutant] = &[
     mutant("last-device-rule-first", &["cgroups-devices"], &[
         "config-linux.allowed-device-list.order",
     ]),
-    mutant("no-limits", &["cgroups-resources", "cgroups-path"], &[
+    mutant("no-limits", &["cgroups-memory", "cgroups-cpu", "cgroups-block-io", "cgroups-limits", "cgroups-path"], &[
         "config-linux.block-io.bytes",
         "config-linux.block-io.device",
         "config-linux.block-io.operations",

@@ -5,20 +5,27 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::settings::settings;
+use super::settings::{Setting, settings};
 use super::{at, is_unified, needs, place};
 use crate::Error;
 use crate::case::{Case, Checks};
 use crate::runtime::Runtime;
 
-pub(super) const VALUES: Case = Case {
-    id: "cgroups-resources",
+pub(super) const MEMORY: Case = Case {
+    id: "cgroups-memory",
     proves: &[
         "config-linux.memory.limit",
         "config-linux.memory.reservation",
         "config-linux.memory.swap",
         "config-linux.memory.swappiness",
         "config-linux.memory.oom-killer",
+    ],
+    run: |runtime, checks| values(&MEMORY, runtime, checks),
+};
+
+pub(super) const CPU: Case = Case {
+    id: "cgroups-cpu",
+    proves: &[
         "config-linux.cpu.shares",
         "config-linux.cpu.quota",
         "config-linux.cpu.burst",
@@ -26,11 +33,25 @@ pub(super) const VALUES: Case = Case {
         "config-linux.cpu.cpus",
         "config-linux.cpu.mems",
         "config-linux.cpu.idle",
+    ],
+    run: |runtime, checks| values(&CPU, runtime, checks),
+};
+
+pub(super) const BLOCK_IO: Case = Case {
+    id: "cgroups-block-io",
+    proves: &[
         "config-linux.block-io.group-weight",
         "config-linux.block-io.device",
         "config-linux.block-io.weight",
         "config-linux.block-io.bytes",
         "config-linux.block-io.operations",
+    ],
+    run: |runtime, checks| values(&BLOCK_IO, runtime, checks),
+};
+
+pub(super) const OTHERS: Case = Case {
+    id: "cgroups-limits",
+    proves: &[
         "config-linux.huge-page-limits.size",
         "config-linux.huge-page-limits.limit",
         "config-linux.network.class",
@@ -38,12 +59,14 @@ pub(super) const VALUES: Case = Case {
         "config-linux.network.priority",
         "config-linux.pids.limit",
     ],
-    run: values,
+    run: |runtime, checks| values(&OTHERS, runtime, checks),
 };
 
-fn values(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
-    let all = settings();
-    for id in VALUES.proves.iter().filter(|id| !all.iter().any(|setting| setting.id == **id)) {
+/// The settings that are about the clauses of a case, one container for each.
+fn values(case: &Case, runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    let all: Vec<Setting> =
+        settings().into_iter().filter(|setting| case.proves.contains(&setting.id)).collect();
+    for id in case.proves.iter().filter(|id| !all.iter().any(|setting| setting.id == **id)) {
         checks.skip(id, "a block device");
     }
     for setting in all {
