@@ -77,7 +77,7 @@ enum Command {
         /// Explanations of failures: a JSON list of {clause, runtimes, note}
         #[arg(long, value_name = "FILE")]
         notes: Option<PathBuf>,
-        /// The results, in the order of the columns
+        /// The results, in the order of the columns; those of a runtime on several hosts are one column
         #[arg(value_name = "RESULTS", required = true)]
         results: Vec<PathBuf>,
     },
@@ -208,7 +208,14 @@ fn matrix(
     notes: Option<&Path>,
     results: &[PathBuf],
 ) -> Result<bool, Failure> {
-    let outcomes = results.iter().map(|path| Outcome::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for path in results {
+        let outcome = Outcome::read(path)?;
+        match outcomes.iter_mut().find(|own| own.run.runtime == outcome.run.runtime) {
+            Some(own) => own.join(outcome),
+            None => outcomes.push(outcome),
+        }
+    }
     let notes = notes.map_or_else(|| Ok(Notes::default()), Notes::read)?;
     print(output, |out| match format {
         Page::Markdown => format::write_markdown(&outcomes, &notes, out),

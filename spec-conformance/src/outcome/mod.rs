@@ -1,5 +1,7 @@
 //! What a run found out about a runtime: kept as one JSON document, from which every report is made.
 
+mod lasting;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
@@ -141,7 +143,7 @@ impl Outcome {
         let result = |case: &CaseOutcome| {
             let mut findings: Vec<Found> = Vec::new();
             for finding in &case.findings {
-                let verdict = lasting(&finding.verdict, program);
+                let verdict = lasting::verdict(&finding.verdict, program);
                 let found = Found { clause: finding.requirement.to_owned(), verdict };
                 let mut others =
                     case.findings.iter().filter(|other| other.requirement == finding.requirement);
@@ -161,6 +163,21 @@ impl Outcome {
     pub fn read(path: &Path) -> Result<Outcome, Error> {
         let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
         serde_json::from_str(&text).map_err(|source| Error::file(path)(io::Error::other(source)))
+    }
+
+    /// Adds what another run of the same runtime found out on another host: what was skipped there or here yields to a
+    /// verdict.
+    pub fn join(&mut self, other: Outcome) {
+        if !self.run.host.split("; ").any(|host| host == other.run.host) {
+            self.run.host = format!("{}; {}", self.run.host, other.run.host);
+        }
+        self.run.date = self.run.date.clone().max(other.run.date);
+        for case in other.cases {
+            match self.cases.iter_mut().find(|own| own.case == case.case) {
+                Some(own) => own.join(case),
+                None => self.cases.push(case),
+            }
+        }
     }
 
     /// The verdicts on a clause, with the cases that gave them.
@@ -230,46 +247,19 @@ impl Outcome {
     }
 }
 
-/// A verdict without what is of one run and one host alone.
-fn lasting(verdict: &Verdict, program: &Path) -> Verdict {
-    let place = program.parent().map(|directory| directory.join("").display().to_string());
-    let without = |text: &str| {
-        let text = nameless(text);
-        shortened(&match &place {
-            Some(place) if place.starts_with('/') => text.replace(place, ""),
-            _ => text,
-        })
-    };
-    match verdict {
-        Verdict::Fail { expected, observed } => {
-            Verdict::Fail { expected: without(expected), observed: without(observed) }
+impl CaseResult {
+    fn join(&mut self, other: CaseResult) {
+        self.seconds += other.seconds;
+        let skips = |found: &Found| matches!(found.verdict, Verdict::Skip { .. });
+        let is_told = |all: &[Found], id: &str| all.iter().any(|found| found.clause == id && !skips(found));
+        self.findings.retain(|found| !skips(found) || !is_told(&other.findings, &found.clause));
+        for found in other.findings {
+            let yields = skips(&found) && is_told(&self.findings, &found.clause);
+            if !yields && !self.findings.contains(&found) {
+                self.findings.push(found);
+            }
         }
-        Verdict::Pass | Verdict::Skip { .. } => verdict.clone(),
     }
-}
-
-/// Some runtimes add all that they were about.
-fn shortened(text: &str) -> String {
-    const LONGEST: usize = 800;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// The text without what makes the names of temporary directories unique.
-fn nameless(text: &str) -> String {
-    const NAMES: [&str; 2] = ["conformance-", "bundle-"];
-    const UNIQUE: usize = 6;
-    let end = |text: &str| NAMES.iter().filter_map(|name| Some(text.find(name)? + name.len())).min();
-    let (mut rest, mut kept) = (text, String::with_capacity(text.len()));
-    while let Some(at) = end(rest) {
-        let unique = rest[at..].bytes().take_while(u8::is_ascii_alphanumeric).count();
-        kept.push_str(&rest[..at]);
-        kept.push_str(if unique == UNIQUE { "*" } else { &rest[at..at + unique] });
-        rest = &rest[at + unique..];
-    }
-    kept + rest
 }
 
 fn json<T: Serialize>(value: &T) -> io::Result<String> {
@@ -359,18 +349,20 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn names_of_one_run_are_not_kept() {
-        let text = "/tmp/conformance-Ab12Cd/bundle-xY34zW/rootfs of conformance-Ab12Cd-00001";
-        assert_eq!(nameless(text), "/tmp/conformance-*/bundle-*/rootfs of conformance-*-00001");
-        assert_eq!(nameless("no conformance-suite, bundle-"), "no conformance-suite, bundle-");
-    }
-
-    #[test]
-    fn where_the_runtime_lies_is_not_kept_nor_all_that_it_said() {
-        let fail = |observed: &str| Verdict::Fail { expected: String::new(), observed: observed.to_owned() };
-        let lasting = |observed| lasting(&fail(observed), Path::new("/opt/bin/runtime"));
-        assert_eq!(lasting("/opt/bin/runtime: /opt/binary"), fail("runtime: /opt/binary"));
-        assert_eq!(lasting(&"ä".repeat(900)), fail(&format!("{}…", "ä".repeat(800))));
+    fn what_one_host_skips_another_decides() {
+        let (mut here, mut there) = (outcome("r"), outcome("r"));
+        there.run.host = "another".to_owned();
+        there.cases[0].findings[2].verdict = Verdict::Pass;
+        there.cases[0].findings[0].verdict = Verdict::Skip { needs: "this".to_owned() };
+        for (mut one, other) in [(here.clone(), there.clone()), (there, here.clone())] {
+            one.join(other);
+            let mark = |id| one.mark(Requirement::find(id).unwrap());
+            assert_eq!([PASSED, FAILED, SKIPPED].map(mark), [Mark::Pass, Mark::Fail, Mark::Pass]);
+            assert!(one.run.host.contains("; "));
+        }
+        let again = here.clone();
+        here.join(again.clone());
+        assert_eq!((here.run, &here.cases[0].findings), (again.run, &again.cases[0].findings));
     }
 
     #[test]
