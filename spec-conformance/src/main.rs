@@ -148,13 +148,16 @@ fn run(cli: &Cli) -> Result<bool, Failure> {
 
 fn measure(cli: &Cli, program: &Path) -> Result<bool, Failure> {
     let cases = chosen(&cli.cases)?;
+    // A bare name is a file here, and would be looked up in PATH.
+    let place = std::path::absolute(program);
+    let program = &place.map_err(|source| Error::File { path: program.into(), source })?;
     let profile = cli.profile.unwrap_or_else(|| Profile::for_program(program));
     // Told once here rather than by every case.
     spec_conformance::bundle::probe_binary()?;
-    std::fs::metadata(program).map_err(|source| Error::Spawn { program: program.into(), source })?;
+    std::fs::metadata(program).map_err(|source| Error::Spawn { program: program.clone(), source })?;
     let suite = Suite {
         harness: PathBuf::from("/proc/self/exe"),
-        program: program.to_owned(),
+        program: program.clone(),
         profile,
         cgroup: cli.cgroup,
         jobs: cli.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
@@ -166,9 +169,7 @@ fn measure(cli: &Cli, program: &Path) -> Result<bool, Failure> {
         write!(io::stderr().lock(), "\r\x1b[K")?;
     }
     let cases = cases?;
-    let place =
-        std::path::absolute(program).map_err(|source| Error::File { path: program.into(), source })?;
-    let outcome = Outcome::new(Run::of(&name(cli, profile, program), program), &place, &cases);
+    let outcome = Outcome::new(Run::of(&name(cli, profile, program), program), program, &cases);
     for report in &cli.reports {
         report.write(&outcome)?;
     }
