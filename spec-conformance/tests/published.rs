@@ -14,8 +14,19 @@ fn published(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/conformance").join(name)
 }
 
+/// Results of a runtime are in NAME.json, and those from another host in NAME-HOST.json.
 fn outcomes() -> Vec<Outcome> {
-    RUNTIMES.map(|name| Outcome::read(&published(&format!("{name}.json"))).unwrap()).into()
+    let entries = std::fs::read_dir(published("")).unwrap();
+    let mut files: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    let outcome = |name: &str| {
+        let mut outcome = Outcome::read(&published(&format!("{name}.json"))).unwrap();
+        let elsewhere = files.iter().filter(|file| file.starts_with(&format!("{name}-")));
+        elsewhere.for_each(|file| outcome.join(Outcome::read(&published(file)).unwrap()));
+        outcome
+    };
+    RUNTIMES.iter().map(|name| outcome(name)).collect()
 }
 
 fn notes() -> Notes {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Notes, escape};
-use crate::outcome::{Mark, Outcome, Tally};
+use crate::outcome::{Mark, Outcome, Tally, lasting};
 use crate::requirement::{AREAS, Level, Requirement, SPEC_VERSION, Verdict};
 
 /// What a mark looks like in a cell.
@@ -116,11 +116,7 @@ pub(super) fn first_failure<'a>(
 /// What fits a cell.
 pub(super) fn shortened(text: &str) -> String {
     const LONGEST: usize = 300;
-    let text = escape::line(text);
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+    lasting::shortened(&escape::line(text), LONGEST)
 }
 
 fn write_clauses(outcomes: &[Outcome], out: &mut dyn Write) -> io::Result<()> {

@@ -6,13 +6,16 @@ use crate::requirement::Verdict;
 
 /// A verdict without what is of one run and one host alone.
 pub(super) fn verdict(verdict: &Verdict, program: &Path) -> Verdict {
+    const LONGEST: usize = 800;
     let place = program.parent().map(|directory| directory.join("").display().to_string());
     let without = |text: &str| {
         let text = nameless(text);
-        shortened(&match &place {
+        let text = match &place {
             Some(place) if place.starts_with('/') => text.replace(place, ""),
             _ => text,
-        })
+        };
+        // Some runtimes add all that they were about.
+        shortened(&text, LONGEST)
     };
     match verdict {
         Verdict::Fail { expected, observed } => {
@@ -22,10 +25,9 @@ pub(super) fn verdict(verdict: &Verdict, program: &Path) -> Verdict {
     }
 }
 
-/// Some runtimes add all that they were about.
-fn shortened(text: &str) -> String {
-    const LONGEST: usize = 800;
-    match text.char_indices().nth(LONGEST) {
+/// The beginning of a text, of at most so many characters.
+pub(crate) fn shortened(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

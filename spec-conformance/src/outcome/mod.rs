@@ -1,6 +1,6 @@
 //! What a run found out about a runtime: kept as one JSON document, from which every report is made.
 
-mod lasting;
+pub(crate) mod lasting;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
