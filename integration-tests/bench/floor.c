@@ -1,6 +1,6 @@
 /*
- * The floor: asks the kernel for what the default bundle of `runc spec` asks for, in the cheapest way known,
- * and for nothing else. It reads no config.json, checks nothing and keeps no state but a pid: what it takes is
+ * The floor: asks the kernel for what the default bundle of `runc spec` asks for, or one of the benchmark's other
+ * bundles, in the cheapest way known, and for nothing else. It reads no config.json, checks nothing and keeps no state but a pid: what it takes is
  * what no runtime can go below. It obeys the command line of a runtime, so the benchmark treats it as one:
  *
  *     floor --version
@@ -9,19 +9,22 @@
  *     floor --root DIR start | state | delete [--force] ID
  *     floor --root DIR exec ID COMMAND...
  *
- * The one difference is COMMAND in run and create, as the config is not read. The bundle has its `rootfs` with
- * /proc, /dev and /sys; the cgroup is ketch-bench/ID, whose parent the benchmark makes in every hierarchy.
+ * The differences are COMMAND in run and create, and flags for what is not in the default config, as the config is
+ * not read. The bundle has its `rootfs` with /proc, /dev and /sys; the cgroup is PARENT/ID (--parent), whose parent
+ * the benchmark makes in every hierarchy.
  *
  * A container is DIR/ID, a symbolic link to its pid, and DIR/ID.fifo, on which a created container waits.
  *
  *     floor                                        the container (the only child)
  *       clone3(NEWPID | INTO_CGROUP | PIDFD)
+ *       [id maps           MAPPED --------------->]
  *       device program (v1: cgroups)               unshare the other namespaces
  *                          GO -------------------> [v1: join by "0" to tasks]  mounts, pivot_root, masks
  *                             <------------------- READY, if created: then wait for the fifo
  *       wait for the pidfd, rmdir                  execve
  *
- * This file has the command line and the verbs, floor_cgroup.c the cgroups, floor_init.c the container's process.
+ * This file has the command line and the verbs, floor_cgroup.c the cgroups, floor_init.c the container's process and
+ * floor_root.c its root file system.
  */
 #define _GNU_SOURCE
 #include "floor.h"
@@ -100,10 +103,17 @@ static pid_t launch(int fifo, int *pidfd, int *child)
     cgroup = open_v2();
     must(chdir(arg.bundle), arg.bundle);
     must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), "socketpair");
-    pid_t pid = clone_into(cgroup, CLONE_NEWPID, pidfd);
+    if (arg.memory)
+        limit_memory();
+    pid_t pid = clone_into(cgroup, CLONE_NEWPID | (arg.userns ? CLONE_NEWUSER : 0), pidfd);
     if (pid == 0)
         contain(pair[1], fifo);
     close(pair[1]);
+    if (arg.userns) {
+        put(path("/proc/%d/uid_map", pid), "0 100000 65536");
+        put(path("/proc/%d/gid_map", pid), "0 100000 65536");
+        must(write(pair[0], "M", 1), "mapped");
+    }
     if (layout.v1_count)
         make_v1();
     else
@@ -207,6 +217,20 @@ static void parse(char **argv)
             arg.bundle = *++word;
         else if (strcmp(*word, "--pid-file") == 0 && word[1])
             arg.pid_file = *++word;
+        else if (strcmp(*word, "--parent") == 0 && word[1])
+            arg.parent = *++word;
+        else if (strcmp(*word, "--memory") == 0 && word[1])
+            arg.memory = *++word;
+        else if (strcmp(*word, "--masks") == 0 && word[1])
+            arg.masks = atoi(*++word);
+        else if (strcmp(*word, "--binds") == 0 && word[1])
+            arg.binds = atoi(*++word);
+        else if (strcmp(*word, "--values") == 0 && word[1])
+            arg.values = atoi(*++word);
+        else if (strcmp(*word, "--docker") == 0)
+            arg.docker = true;
+        else if (strcmp(*word, "--userns") == 0)
+            arg.userns = true;
         else if (strcmp(*word, "--force") == 0)
             arg.force = true;
         else if (!arg.verb)
@@ -230,6 +254,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; arg.verb && i < LENGTH(verbs); i++)
         if (strcmp(arg.verb, verbs[i].name) == 0)
             return verbs[i].act();
-    dprintf(2, "usage: floor --root DIR run|create|start|state|delete|exec [OPTION...] ID [COMMAND...]\n");
+    dprintf(2, "usage: floor --root DIR --parent CGROUP run|create|start|state|delete|exec [OPTION...] ID [COMMAND...]\n");
     return 125;
 }

@@ -1,4 +1,4 @@
-/* What the floor's three files share: the command line, the cgroup layout, and who calls whom. See floor.c. */
+/* What the floor's files share: the command line, the cgroup layout, and who calls whom. See floor.c. */
 #ifndef FLOOR_H
 #define FLOOR_H
 
@@ -7,11 +7,16 @@
 #define LENGTH(array) (sizeof(array) / sizeof(*(array)))
 #define V1_MOST 16
 
-/* The command line. */
+/* The command line. The second half says how the config differs from the default, as the floor does not read it. */
 struct arguments {
-    const char *root, *bundle, *pid_file, *verb, *id;
+    const char *root, *bundle, *pid_file, *parent, *verb, *id;
     char **command;
     bool force;
+
+    const char *memory;       /* limit in bytes */
+    bool docker;              /* what Docker makes of `docker run` */
+    bool userns;              /* a new one: 0 is 100000 on the host, 65536 ids */
+    int masks, binds, values; /* masked paths, half of them directories; bind mounts; values of 128 bytes in env */
 };
 extern struct arguments arg;
 
@@ -37,12 +42,15 @@ const char *v1_file(const char *hierarchy, const char *file);
 void open_v1(int tasks[V1_MOST]);
 void join_v1(const int tasks[V1_MOST]);
 void attach_device_program(int cgroup);
+void limit_memory(void);
 void remove_cgroups(void);
 
-/* floor_init.c */
+/* floor_init.c: the process; floor_root.c: its root file system */
 _Noreturn void contain(int parent, int fifo);
 void await_byte(int fd, const char *whose);
 void drop_credentials(void);
 _Noreturn void execute(void);
+void make_root(void);
+void mask_paths(void);
 
 #endif

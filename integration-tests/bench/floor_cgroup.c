@@ -48,7 +48,7 @@ void find_cgroups(void)
 
 const char *v1_file(const char *hierarchy, const char *file)
 {
-    return path(CGROUPS "/%s/ketch-bench/%s/%s", hierarchy, arg.id, file);
+    return path(CGROUPS "/%s/%s/%s/%s", hierarchy, arg.parent, arg.id, file);
 }
 
 /* What config.json's one rule (deny all) and the spec's default devices make together, in the words of v1. */
@@ -69,7 +69,7 @@ static void write_v1_devices(const char *hierarchy)
 static void write_v1_cpuset(const char *hierarchy, const char *file)
 {
     char value[256];
-    int fd = must(open(path(CGROUPS "/%s/ketch-bench/%s", hierarchy, file), O_RDONLY | O_CLOEXEC), file);
+    int fd = must(open(path(CGROUPS "/%s/%s/%s", hierarchy, arg.parent, file), O_RDONLY | O_CLOEXEC), file);
     value[must(read(fd, value, sizeof value - 1), file)] = 0;
     close(fd);
     put(v1_file(hierarchy, file), value);
@@ -85,8 +85,17 @@ void make_v1(void)
             write_v1_cpuset(name, "cpuset.mems");
         } else if (strcmp(name, "devices") == 0) {
             write_v1_devices(name);
+        } else if (strcmp(name, "memory") == 0 && arg.memory) {
+            put(v1_file(name, "memory.limit_in_bytes"), arg.memory);
         }
     }
+}
+
+/* Version 2; what version 1 has is written with its cgroups. */
+void limit_memory(void)
+{
+    if (!layout.v1_count)
+        put(path("%s/%s/%s/memory.max", layout.v2, arg.parent, arg.id), arg.memory);
 }
 
 void open_v1(int tasks[V1_MOST])
@@ -105,7 +114,7 @@ void join_v1(const int tasks[V1_MOST])
 
 static const char *v2_dir(void)
 {
-    return path("%s/ketch-bench/%s", layout.v2, arg.id);
+    return path("%s/%s/%s", layout.v2, arg.parent, arg.id);
 }
 
 void make_v2(void)

@@ -60,7 +60,7 @@ const UNSAFE: &[&str] = &[
 ];
 
 /// Where a pause is what is meant: a benchmark in a tight loop does not see the kernel's grace periods.
-const PAUSES: &[&str] = &["integration-tests/src/bin/bench/items.rs"];
+const PAUSES: &[&str] = &["integration-tests/src/bin/bench/case.rs"];
 
 /// What allocates, prints or panics. The container's process does neither from the clone on.
 const NOT_IN_INIT: &[&str] = &[

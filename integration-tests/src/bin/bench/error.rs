@@ -17,6 +17,12 @@ impl Error {
     }
 }
 
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}
+
 /// Names the step where it happens.
 pub(crate) trait At<T> {
     /// Adds what was attempted, or on which thing.

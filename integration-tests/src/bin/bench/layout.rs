@@ -11,8 +11,8 @@ use crate::error::{At, Error};
 /// Where every layout mounts its hierarchies.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// The parent of the containers' cgroups; the floor's sources name it too.
-pub(crate) const PARENT: &str = "ketch-bench";
+/// Changes nothing: the mount namespace is enough.
+const ALL: &str = "exec \"$@\"";
 
 /// Unmounts every hierarchy and mounts cgroup2 alone, in the mount namespace that unshare(1) made; `$0` are
 /// the mount options of the machine's own cgroup2, as a mount with others would change them for everybody.
@@ -28,6 +28,8 @@ const ONLY_V1: &str = "umount \"$0\" && exec \"$@\"";
 pub(crate) enum Layout {
     /// As the machine has them.
     Host,
+    /// The same, if there are version 1 and version 2.
+    Hybrid,
     /// All but cgroup2, on a hybrid machine by a private mount namespace.
     V1,
     /// Only cgroup2, on a hybrid machine by a private mount namespace.
@@ -36,20 +38,26 @@ pub(crate) enum Layout {
 
 impl Layout {
     /// Each by its word on the command line.
-    pub(crate) const NAMES: &[(&str, Self)] = &[("host", Self::Host), ("v1", Self::V1), ("v2", Self::V2)];
+    pub(crate) const NAMES: &[(&str, Self)] =
+        &[("host", Self::Host), ("hybrid", Self::Hybrid), ("v1", Self::V1), ("v2", Self::V2)];
 
     /// Its word on the command line.
     pub(crate) fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, layout)| *layout == self).map_or("", |(name, _)| name)
     }
 
-    /// A command that runs `program` in this layout, in the same process.
+    /// A command that runs `program` in this layout, in the same process and a mount namespace of its own.
     pub(crate) fn command(self, mounted: &[Hierarchy], program: &OsStr) -> Result<Command, Error> {
         let v2 = mounted.iter().find(|hierarchy| hierarchy.v2);
         let alone = is_v2_alone(mounted);
+        let nothing = OsStr::new("sh");
         let (script, subject) = match (self, v2) {
-            (Self::Host, _) | (Self::V1, None) => return Ok(Command::new(program)),
-            (Self::V2, Some(_)) if alone => return Ok(Command::new(program)),
+            (Self::Host, _) | (Self::V1, None) => (ALL, nothing),
+            (Self::V2, Some(_)) if alone => (ALL, nothing),
+            (Self::Hybrid, Some(_)) if !alone => (ALL, nothing),
+            (Self::Hybrid, _) => {
+                return Err(Error::new("--layout hybrid", "there is one version of cgroups here"));
+            }
             (Self::V2, None) => return Err(Error::new("--layout v2", "cgroup2 is not mounted here")),
             (Self::V1, Some(_)) if alone => {
                 return Err(Error::new("--layout v1", "only cgroup2 is mounted here"));
@@ -67,6 +75,29 @@ impl Layout {
 /// namespace.
 pub(crate) fn is_v2() -> Result<bool, Error> {
     Ok(is_v2_alone(&mounted()?))
+}
+
+/// Whether the layout that this process sees has the memory controller.
+pub(crate) fn has_memory() -> Result<bool, Error> {
+    let has = |hierarchy: &Hierarchy| {
+        if hierarchy.v2 { controls_memory(&hierarchy.path) } else { hierarchy.path.ends_with("memory") }
+    };
+    Ok(mounted()?.iter().any(has))
+}
+
+fn controls_memory(v2: &Path) -> bool {
+    let controllers = fs::read_to_string(v2.join("cgroup.controllers")).unwrap_or_default();
+    controllers.split_whitespace().any(|controller| controller == "memory")
+}
+
+/// Removes this cgroup, if it is there, from every hierarchy, with all below it.
+pub(crate) fn remove(cgroup: &str) {
+    for hierarchy in mounted().unwrap_or_default() {
+        let directory = hierarchy.path.join(cgroup);
+        if directory.is_dir() {
+            remove_tree(&directory);
+        }
+    }
 }
 
 fn is_v2_alone(mounted: &[Hierarchy]) -> bool {
@@ -110,18 +141,25 @@ pub(crate) struct Parents {
 }
 
 impl Parents {
-    /// Makes what is missing, so that no runtime is measured making it.
-    pub(crate) fn make(mounted: &[Hierarchy]) -> Result<Self, Error> {
+    /// Makes it, so that no runtime is measured making it. `name` is nobody else's.
+    pub(crate) fn make(mounted: &[Hierarchy], name: &str) -> Result<Self, Error> {
         let mut parents = Self { directories: Vec::new(), control: None };
         for Hierarchy { path, v2, .. } in mounted {
             if *v2 {
                 let file = path.join("cgroup.subtree_control");
                 parents.control = Some((file.clone(), fs::read_to_string(&file).at(&file)?));
             }
-            let directory = path.join(PARENT);
+            let directory = path.join(name);
+            // There already: cpu and cpuacct are one hierarchy, by two names.
             match fs::create_dir(&directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error).at(&directory)?,
                 _ => parents.directories.push(directory.clone()),
+            }
+            if *v2 && controls_memory(path) {
+                for cgroup in [path, &directory] {
+                    let file = cgroup.join("cgroup.subtree_control");
+                    fs::write(&file, "+memory").at(&file)?;
+                }
             }
             if path.join("cpuset.cpus").exists() && !*v2 {
                 inherit(path, &directory, "cpuset.cpus")?;
@@ -139,7 +177,6 @@ fn inherit(from: &Path, to: &Path, file: &str) -> Result<(), Error> {
 }
 
 impl Drop for Parents {
-    // A cgroup that another benchmark still uses stays: rmdir(2) refuses it.
     fn drop(&mut self) {
         for directory in &self.directories {
             remove_tree(directory);

@@ -2,45 +2,67 @@
 //!
 //! Two processes of the same program. The outer one makes what a measurement leaves in the machine (scratch
 //! directories, a parent cgroup) and removes it however the inner one ends, with every process that is left.
-//! The inner one measures; for `--layout v2` it lives in a mount namespace of its own with only cgroup2
-//! mounted, for v1 with all but that.
+//! The inner one measures, in a mount namespace of its own; for `--layout v2` only cgroup2 is mounted there, for v1
+//! all but that.
 
+mod bundles;
+mod case;
 mod command;
 mod error;
 mod items;
 mod layout;
+mod load;
 mod options;
+mod page;
+mod plot;
+mod random;
 mod report;
+mod results;
 mod rounds;
 mod runtimes;
 mod samples;
+mod scenes;
 mod stage;
 mod supervise;
 mod sweep;
+mod targets;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use command::Watchdog;
 use error::{At, Error};
+use items::{Item, Need, Scene};
+use load::Load;
 use options::Options;
+use results::{Conditions, Results};
 use stage::Stage;
 
-/// The first argument of the inner process; its two directories follow, then the arguments of the outer one.
+/// The first argument of the inner process; two directories and a cgroup follow, then the arguments of the outer
+/// one.
 const INSIDE: &str = "--inside";
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let outcome = match words.as_slice() {
-        [first, scratch, state, rest @ ..] if first == INSIDE => {
-            supervise::enter().and_then(|()| measure(scratch.into(), state.into(), rest))
+        [first, scratch, state, parent, rest @ ..] if first == INSIDE => {
+            let parent = parent.to_string_lossy().into_owned();
+            supervise::enter().and_then(|()| measure(scratch.into(), state.into(), parent, rest))
         }
         [word] if word == "--help" || word == "-h" => {
             writeln!(io::stdout(), "{}", options::HELP).at("standard output")
         }
-        _ => Options::parse(&words).and_then(|options| supervise::run(&options, &words)),
+        _ => Options::parse(&words).and_then(|options| match &options.render {
+            Some(file) => results::read(file).and_then(|results| write(&options, &results)),
+            None => supervise::run(&options, &words),
+        }),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,19 +75,52 @@ fn main() -> ExitCode {
 }
 
 /// The inner process: measures, then prints the table.
-fn measure(scratch: PathBuf, state: PathBuf, words: &[OsString]) -> Result<(), Error> {
+fn measure(scratch: PathBuf, state: PathBuf, parent: String, words: &[OsString]) -> Result<(), Error> {
     let options = Options::parse(words)?;
-    let stage = Stage::new(scratch, state)?;
-    let runtimes = runtimes::find(&stage, &options.runtimes)?;
-    let cases = items::cases(&stage, &runtimes, &options.items)?;
-    let watchdog = Watchdog::new();
-    let header = report::Header::new(&options, &runtimes);
-    header.print(&mut io::stdout().lock())?;
-    let series = rounds::run(&options, &cases, &stage, &watchdog);
-    let rows = report::rows(&cases, &series);
-    report::print(&mut io::stdout().lock(), &rows)?;
-    match &options.json {
-        Some(file) => report::write_json(file, &header, &rows),
-        None => Ok(()),
+    let mut skipped = BTreeMap::new();
+    let mut items = Vec::new();
+    for item in items::choose(&options.items)? {
+        match reason_to_skip(item, &options)? {
+            Some(reason) => drop(skipped.insert(item.name.to_owned(), reason.to_owned())),
+            None => items.push(item),
+        }
     }
+    let stage = Stage::new(scratch, state, parent)?;
+    let runtimes = runtimes::find(&stage, &options.runtimes)?;
+    let mut conditions = Conditions::new(&options, &runtimes, skipped);
+    report::print_conditions(&mut io::stdout().lock(), &conditions)?;
+    let before = Load::now();
+    let cases = case::cases(&stage, &runtimes, &items)?;
+    let series = rounds::run(&options, &cases, &stage, &Watchdog::new())?;
+    conditions.others = before.and_then(|before| before.others_since()).map(samples::rounded);
+    let results = Results::new(conditions, &cases, series);
+    report::print(&mut io::stdout().lock(), &results)?;
+    write(&options, &results)
+}
+
+/// Why an item cannot be measured here, or is not to be.
+fn reason_to_skip(item: &Item, options: &Options) -> Result<Option<&'static str>, Error> {
+    let systemd = Path::new("/run/systemd/system").is_dir();
+    Ok(match item.need {
+        Some(Need::Memory) if !layout::has_memory()? => Some("no memory controller in this layout"),
+        Some(Need::Systemd) if !systemd => Some("systemd does not manage this machine"),
+        _ if options.quick && item.scene == Scene::Crowd => {
+            Some("takes long to prepare, and --quick is given")
+        }
+        _ => None,
+    })
+}
+
+/// Writes the files that are asked for.
+fn write(options: &Options, results: &Results) -> Result<(), Error> {
+    if let Some(file) = &options.json {
+        results::write(file, results)?;
+    }
+    if let Some(file) = &options.html {
+        fs::write(file, page::html(results)).at(file)?;
+    }
+    if let Some(file) = &options.markdown {
+        fs::write(file, targets::markdown(results)).at(file)?;
+    }
+    Ok(())
 }

@@ -9,19 +9,24 @@ use crate::layout::Layout;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
-usage: bench [OPTION...]      (as root)
+usage: bench [OPTION...]                       (as root)
+       bench --render FILE [--html FILE] [--markdown FILE]
 
 Times container runtimes in interleaved rounds, against each other and against a floor written in C.
 
   --rounds N         measurements of each item for each runtime (30), after one round that does not count
+  --quick            6 rounds, and no item that takes a crowd of containers
   --items A,B        only these items; an unknown name lists all
   --runtimes A,B     only these of floor, ketch, crun, runc, youki
   --pause MS         wait before every measured command; otherwise 20 ms in every second round, 0 in the others
-  --layout L         host: the cgroups as they are; v1, v2: on a hybrid machine, only these, in a mount
-                     namespace of the benchmark's own (v2)
+  --layout L         host: the cgroups as they are; hybrid: the same, if they are that; v1, v2: on a hybrid
+                     machine, only these, in a mount namespace of the benchmark's own (v2)
   --deadline S       a command that takes longer is killed and counted as failed (10)
   --seed N           of the order within the rounds; printed, by default taken from the clock
-  --json FILE        write all samples and the summary there
+  --json FILE        write all samples and what comes of them there
+  --html FILE        write a page with plots there, one file that needs no other
+  --markdown FILE    write ketch's targets beside what was measured there, and all medians
+  --render FILE      measure nothing, but read what --json wrote
 
 Runtimes: ketch is $KETCH or the release build beside this program; the others are looked for in $PEERS (a
 directory), then in $PATH. One that is not found is left out.";
@@ -31,7 +36,7 @@ directory), then in $PATH. One that is not found is left out.";
 pub(crate) enum Pause {
     /// The same before every command.
     Always(Duration),
-    /// None in even rounds, [`Pause::MIXED`] in odd ones; the samples are reported together.
+    /// None in even rounds, [`Pause::MIXED`] in odd ones; told apart.
     Mixed,
 }
 
@@ -48,6 +53,9 @@ impl Pause {
         }
     }
 }
+
+/// Of `--quick`; a `--rounds` after it has its way.
+const QUICK_ROUNDS: u32 = 6;
 
 /// What to measure and how.
 #[derive(Debug)]
@@ -66,8 +74,16 @@ pub(crate) struct Options {
     pub(crate) deadline: Duration,
     /// Decides the order within the rounds.
     pub(crate) seed: u64,
+    /// Leave out what takes long to prepare.
+    pub(crate) quick: bool,
     /// Where the samples go, if anywhere.
     pub(crate) json: Option<PathBuf>,
+    /// Where the page goes.
+    pub(crate) html: Option<PathBuf>,
+    /// Where the targets go.
+    pub(crate) markdown: Option<PathBuf>,
+    /// Where the samples come from, if nothing is measured.
+    pub(crate) render: Option<PathBuf>,
 }
 
 impl Options {
@@ -77,6 +93,10 @@ impl Options {
         let mut words = words.iter();
         while let Some(option) = words.next() {
             let option = option.to_string_lossy();
+            if option == "--quick" {
+                (options.quick, options.rounds) = (true, QUICK_ROUNDS);
+                continue;
+            }
             let value = words.next().ok_or_else(|| usage(&option, "unknown, or its value is missing"))?;
             options.set(&option, &value.to_string_lossy())?;
         }
@@ -91,11 +111,14 @@ impl Options {
             "--pause" => self.pause = Pause::Always(Duration::from_millis(number(option, value)?)),
             "--layout" => {
                 let known = Layout::NAMES.iter().find(|(name, _)| *name == value);
-                self.layout = known.ok_or_else(|| usage(option, "host, v1 or v2"))?.1;
+                self.layout = known.ok_or_else(|| usage(option, "host, hybrid, v1 or v2"))?.1;
             }
             "--deadline" => self.deadline = Duration::from_secs(number(option, value)?),
             "--seed" => self.seed = number(option, value)?,
             "--json" => self.json = Some(value.into()),
+            "--html" => self.html = Some(value.into()),
+            "--markdown" => self.markdown = Some(value.into()),
+            "--render" => self.render = Some(value.into()),
             _ => return Err(usage(option, "no such option")),
         }
         Ok(())
@@ -113,7 +136,11 @@ impl Default for Options {
             layout: Layout::V2,
             deadline: Duration::from_secs(10),
             seed: clock.as_secs(),
+            quick: false,
             json: None,
+            html: None,
+            markdown: None,
+            render: None,
         }
     }
 }
@@ -151,6 +178,13 @@ mod tests {
         assert!(parse("--rounds many").is_err());
         assert!(parse("--layout v3").is_err());
         assert!(parse("--no-such 1").is_err());
+    }
+
+    #[test]
+    fn quick_takes_no_value() {
+        let options = parse("--quick --rounds 3 --layout hybrid").unwrap();
+        assert_eq!((options.quick, options.rounds, options.layout), (true, 3, Layout::Hybrid));
+        assert_eq!(parse("--quick").unwrap().rounds, QUICK_ROUNDS);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::stage::Stage;
 pub(crate) const FLOOR: &str = "floor";
 
 /// All that are known, in the order of the table.
-const NAMES: &[&str] = &[FLOOR, "ketch", "crun", "runc", "youki"];
+pub(crate) const NAMES: &[&str] = &[FLOOR, "ketch", "crun", "runc", "youki"];
 
 /// One installed runtime.
 #[derive(Debug)]
@@ -57,6 +57,19 @@ fn in_directories(name: &str) -> Option<PathBuf> {
 fn runtime(name: &'static str, path: PathBuf) -> Result<Runtime, Error> {
     let version = version(&path)?;
     Ok(Runtime { name, path, version })
+}
+
+/// Whether the program names an interpreter, which loads its shared libraries: an entry of type PT_INTERP (3) in
+/// the program headers of elf(5), 64 bits, little-endian.
+pub(crate) fn is_static(path: &Path) -> Option<bool> {
+    let file = std::fs::read(path).ok()?;
+    let number = |at: usize, length: usize| -> Option<usize> {
+        let bytes = file.get(at..at + length)?;
+        Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte)))
+    };
+    let (start, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    let kinds: Option<Vec<usize>> = (0..count).map(|index| number(start + index * size, 4)).collect();
+    Some(!kinds?.contains(&3))
 }
 
 fn version(path: &Path) -> Result<String, Error> {

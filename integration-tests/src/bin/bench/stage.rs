@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::bundles::{Shape, make_dir};
 use crate::error::{At, Error};
 use crate::layout;
 
@@ -16,38 +18,54 @@ const SOURCES: &[(&str, &str)] = &[
     ("floor.c", include_str!("../../../bench/floor.c")),
     ("floor_cgroup.c", include_str!("../../../bench/floor_cgroup.c")),
     ("floor_init.c", include_str!("../../../bench/floor_init.c")),
+    ("floor_root.c", include_str!("../../../bench/floor_root.c")),
+    ("floor_filter.h", include_str!("../../../bench/floor_filter.h")),
     ("meter.c", include_str!("../../../bench/meter.c")),
     ("payload.c", include_str!("../../../bench/payload.c")),
 ];
 
 /// Each program and what it is compiled from.
 const PROGRAMS: &[(&str, &[&str])] = &[
-    ("floor", &["floor.c", "floor_cgroup.c", "floor_init.c"]),
+    ("floor", &["floor.c", "floor_cgroup.c", "floor_init.c", "floor_root.c"]),
     ("meter", &["meter.c"]),
     ("payload", &["payload.c"]),
 ];
-
-/// What `runc spec` writes, but for the terminal, the command and the cgroup.
-const CONFIG: &str = include_str!("../../../bench/config.json");
 
 /// The scratch directory, prepared.
 #[derive(Debug)]
 pub(crate) struct Stage {
     scratch: PathBuf,
     state: PathBuf,
-    config: Value,
+    /// Name of the parent cgroup.
+    parent: String,
+    /// The machine, as the layout shows it.
+    v2: bool,
 }
 
 impl Stage {
     /// Compiles the programs; both directories exist and are empty.
-    pub(crate) fn new(scratch: PathBuf, state: PathBuf) -> Result<Self, Error> {
+    pub(crate) fn new(scratch: PathBuf, state: PathBuf, parent: String) -> Result<Self, Error> {
+        // A container in a new user namespace goes through it.
+        fs::set_permissions(&scratch, fs::Permissions::from_mode(0o755)).at(&scratch)?;
         for (name, text) in SOURCES {
             fs::write(scratch.join(name), text).at(name)?;
         }
         for (program, sources) in PROGRAMS {
             compile(&scratch, program, sources)?;
         }
-        Ok(Self { scratch, state, config: default_config()? })
+        Ok(Self { scratch, state, parent, v2: layout::is_v2()? })
+    }
+
+    /// The cgroup that has the containers' ones.
+    pub(crate) fn parent(&self) -> &str {
+        &self.parent
+    }
+
+    /// A directory of its own for whoever asks.
+    pub(crate) fn directory(&self, name: &str) -> Result<PathBuf, Error> {
+        let directory = self.scratch.join(name);
+        make_dir(&directory)?;
+        Ok(directory)
     }
 
     /// The floor's program.
@@ -92,38 +110,61 @@ impl Stage {
         Ok(root)
     }
 
-    /// Makes a bundle whose container runs `command` in the cgroup `ketch-bench/ID`; `change` edits its
-    /// config.
+    /// Makes a bundle whose container runs `command` in the cgroup `PARENT/ID`.
     pub(crate) fn bundle(
         &self,
         name: &str,
         id: &str,
         command: &str,
-        change: fn(&mut Value),
+        shape: &Shape,
     ) -> Result<PathBuf, Error> {
         let bundle = self.scratch.join(name);
-        let rootfs = bundle.join("rootfs");
-        for directory in [&bundle, &rootfs, &rootfs.join("proc"), &rootfs.join("dev"), &rootfs.join("sys")] {
-            make_dir(directory)?;
-        }
-        for program in ["true", "pause"] {
-            fs::hard_link(self.scratch.join("payload"), rootfs.join(program)).at(rootfs.join(program))?;
-        }
-        let mut config = self.config.clone();
-        config["process"]["args"] = json!([command]);
-        config["linux"]["cgroupsPath"] = json!(format!("/{}/{id}", layout::PARENT));
-        change(&mut config);
-        let file = bundle.join("config.json");
-        fs::write(&file, config.to_string()).at(&file)?;
+        shape.build(&bundle, &self.scratch.join("payload"))?;
+        self.configure(&bundle, id, command, shape)?;
         Ok(bundle)
+    }
+
+    /// Writes a bundle's config.json again, for this container.
+    pub(crate) fn configure(
+        &self,
+        bundle: &Path,
+        id: &str,
+        command: &str,
+        shape: &Shape,
+    ) -> Result<(), Error> {
+        let config = shape.config(bundle, command, &format!("{}/{id}", self.parent), self.v2)?;
+        let file = bundle.join(CONFIG);
+        fs::write(&file, config.to_string()).at(&file)
+    }
+
+    /// Changes one thing in the object `resources` or another of a bundle's config.json.
+    pub(crate) fn amend(&self, bundle: &Path, pointer: &str, value: Value) -> Result<(), Error> {
+        let mut config = read_config(bundle)?;
+        let (above, name) = pointer.rsplit_once('/').unwrap_or(("", pointer));
+        let object = config.pointer_mut(above).and_then(Value::as_object_mut);
+        object.ok_or_else(|| Error::new(above, "not in config.json"))?.insert(name.to_owned(), value);
+        let file = bundle.join(CONFIG);
+        fs::write(&file, config.to_string()).at(&file)
+    }
+
+    /// The program in a bundle's config.json; nothing if there is none.
+    pub(crate) fn command_of(&self, bundle: &Path) -> String {
+        let config = read_config(bundle).unwrap_or_default();
+        config["process"]["args"][0].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Removes what a failed container left in every hierarchy; its processes have ended.
+    pub(crate) fn remove_cgroup(&self, id: &str) {
+        layout::remove(&format!("{}/{id}", self.parent));
     }
 }
 
-fn make_dir(directory: &Path) -> Result<(), Error> {
-    match fs::create_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other.at(directory),
-    }
+const CONFIG: &str = "config.json";
+
+fn read_config(bundle: &Path) -> Result<Value, Error> {
+    let file = bundle.join(CONFIG);
+    let text = fs::read_to_string(&file).at(&file)?;
+    serde_json::from_str(&text).at(&file)
 }
 
 fn compile(scratch: &Path, program: &str, sources: &[&str]) -> Result<(), Error> {
@@ -131,15 +172,4 @@ fn compile(scratch: &Path, program: &str, sources: &[&str]) -> Result<(), Error>
     cc.args(["-O2", "-static", "-o", program]).args(sources).current_dir(scratch).stdin(Stdio::null());
     let status = cc.status().at("cc")?;
     if status.success() { Ok(()) } else { Err(Error::new(program, format!("cc: {status}"))) }
-}
-
-/// `runc spec` adds a cgroup namespace where the machine has v2; the file has it.
-fn default_config() -> Result<Value, Error> {
-    let mut config: Value = serde_json::from_str(CONFIG).at("config.json")?;
-    if !layout::is_v2()?
-        && let Some(namespaces) = config["linux"]["namespaces"].as_array_mut()
-    {
-        namespaces.retain(|namespace| namespace["type"] != "cgroup");
-    }
-    Ok(config)
 }

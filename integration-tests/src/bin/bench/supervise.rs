@@ -29,16 +29,19 @@ pub(crate) fn run(options: &Options, words: &[OsString]) -> Result<(), Error> {
     signals.thread_block().at("block signals")?;
     set_child_subreaper(true).at("become a subreaper")?;
 
+    // Its own, so that two benchmarks do not meet.
+    let name = format!("ketch-bench-{}", std::process::id());
+    let prefix = format!("{name}-");
     // Dropped in reverse order, after `Swept` has ended every process that uses them.
-    let scratch = tempfile::Builder::new().prefix("ketch-bench-").tempdir().at("scratch directory")?;
-    let state = tempfile::Builder::new().prefix("ketch-bench-").tempdir_in(STATE).at(STATE)?;
+    let scratch = tempfile::Builder::new().prefix(&prefix).tempdir().at("scratch directory")?;
+    let state = tempfile::Builder::new().prefix(&prefix).tempdir_in(STATE).at(STATE)?;
     let mounted = layout::mounted()?;
-    let _parents = Parents::make(&mounted)?;
+    let _parents = Parents::make(&mounted, &name)?;
     let _swept = Swept;
 
     let program = env::current_exe().at("own program")?;
     let mut command = options.layout.command(&mounted, program.as_os_str())?;
-    command.arg(INSIDE).args([scratch.path(), state.path()]).args(words);
+    command.arg(INSIDE).args([scratch.path(), state.path()]).arg(&name).args(words);
     let mut inner = command.spawn().at("start the inner process")?;
     loop {
         let signal = signals.wait().at("wait for a signal")?;
@@ -73,6 +76,6 @@ struct Swept;
 
 impl Drop for Swept {
     fn drop(&mut self) {
-        sweep::end_children();
+        sweep::end_children(&[]);
     }
 }
