@@ -59,9 +59,10 @@ fn main() -> ExitCode {
         [word] if word == "--help" || word == "-h" => {
             writeln!(io::stdout(), "{}", options::HELP).at("standard output")
         }
-        _ => Options::parse(&words).and_then(|options| match &options.render {
-            Some(file) => results::read(file).and_then(|results| write(&options, &results)),
-            None => supervise::run(&options, &words),
+        _ => Options::parse(&words).and_then(|options| match (&options.render, &options.compile) {
+            (Some(file), _) => results::read(file).and_then(|results| write(&options, &results)),
+            (None, Some(directory)) => stage::compile_all(directory),
+            (None, None) => supervise::run(&options, &words),
         }),
     };
     match outcome {

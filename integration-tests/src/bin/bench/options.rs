@@ -27,6 +27,8 @@ Times container runtimes in interleaved rounds, against each other and against a
   --html FILE        write a page with plots there, one file that needs no other
   --markdown FILE    write ketch's targets beside what was measured there, and all medians
   --render FILE      measure nothing, but read what --json wrote
+  --compile DIR      measure nothing, but compile the floor and its kin there, for a machine without a compiler:
+                     $PROGRAMS names such a directory
 
 Runtimes: ketch is $KETCH or the release build beside this program; the others are looked for in $PEERS (a
 directory), then in $PATH. One that is not found is left out.";
@@ -82,6 +84,8 @@ pub(crate) struct Options {
     pub(crate) html: Option<PathBuf>,
     /// Where the targets go.
     pub(crate) markdown: Option<PathBuf>,
+    /// Where programs go, if nothing is measured.
+    pub(crate) compile: Option<PathBuf>,
     /// Where the samples come from, if nothing is measured.
     pub(crate) render: Option<PathBuf>,
 }
@@ -118,6 +122,7 @@ impl Options {
             "--json" => self.json = Some(value.into()),
             "--html" => self.html = Some(value.into()),
             "--markdown" => self.markdown = Some(value.into()),
+            "--compile" => self.compile = Some(value.into()),
             "--render" => self.render = Some(value.into()),
             _ => return Err(usage(option, "no such option")),
         }
@@ -140,6 +145,7 @@ impl Default for Options {
             json: None,
             html: None,
             markdown: None,
+            compile: None,
             render: None,
         }
     }

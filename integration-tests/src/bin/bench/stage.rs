@@ -1,5 +1,6 @@
 //! What the measurements stand on: the compiled C programs, a root file system, and a bundle for each case.
 
+use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -47,11 +48,14 @@ impl Stage {
     pub(crate) fn new(scratch: PathBuf, state: PathBuf, parent: String) -> Result<Self, Error> {
         // A container in a new user namespace goes through it.
         fs::set_permissions(&scratch, fs::Permissions::from_mode(0o755)).at(&scratch)?;
-        for (name, text) in SOURCES {
-            fs::write(scratch.join(name), text).at(name)?;
-        }
-        for (program, sources) in PROGRAMS {
-            compile(&scratch, program, sources)?;
+        match env::var_os("PROGRAMS") {
+            None => compile_all(&scratch)?,
+            Some(directory) => {
+                for (program, _) in PROGRAMS {
+                    let from = Path::new(&directory).join(program);
+                    fs::copy(&from, scratch.join(program)).at(&from)?;
+                }
+            }
         }
         Ok(Self { scratch, state, parent, v2: layout::is_v2()? })
     }
@@ -165,6 +169,14 @@ fn read_config(bundle: &Path) -> Result<Value, Error> {
     let file = bundle.join(CONFIG);
     let text = fs::read_to_string(&file).at(&file)?;
     serde_json::from_str(&text).at(&file)
+}
+
+/// Writes the sources into a directory and compiles them there.
+pub(crate) fn compile_all(directory: &Path) -> Result<(), Error> {
+    for (name, text) in SOURCES {
+        fs::write(directory.join(name), text).at(name)?;
+    }
+    PROGRAMS.iter().try_for_each(|(program, sources)| compile(directory, program, sources))
 }
 
 fn compile(scratch: &Path, program: &str, sources: &[&str]) -> Result<(), Error> {
