@@ -113,8 +113,8 @@ fn record(mut members: Map<String, Value>, fields: &[Field], at: &str, places: &
         let wrong = value.is_none() && (given || !matches!(need, Need::May));
         let value = value.or_else(|| match need {
             Need::May => None,
-            Need::Must(stand_in) => serde_json::from_str(stand_in).ok(),
-            Need::Key => serde_json::from_str(shape.blank()).ok(),
+            Need::Must(stand_in) => serde_json::from_slice(stand_in.as_bytes()).ok(),
+            Need::Key => serde_json::from_slice(shape.blank().as_bytes()).ok(),
         });
         if wrong {
             places.push(at);
@@ -136,7 +136,7 @@ fn list(list: Vec<Value>, each: &Shape, at: &str, places: &mut Vec<String>) -> V
         }
         let value = fit(value, each, &at, places).or_else(|| {
             places.push(at.clone());
-            fit(serde_json::from_str(each.blank()).ok()?, each, &at, places)
+            fit(serde_json::from_slice(each.blank().as_bytes()).ok()?, each, &at, places)
         });
         kept.extend(value);
     }
