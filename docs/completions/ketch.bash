@@ -137,7 +137,7 @@ _ketch() {
 
     case "${cmd}" in
         ketch)
-            opts="-v -h --root --log --log-format --debug --log-level --systemd-cgroup --cgroup-manager --strict --rootless --version --help create start run state kill delete list exec ps events pause resume update checkpoint restore spec features plan help"
+            opts="-v -h --root --log --log-format --debug --log-level --trace --systemd-cgroup --cgroup-manager --strict --rootless --version --help create start run state kill delete list exec ps events pause resume update checkpoint restore spec features plan help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -157,6 +157,10 @@ _ketch() {
                     ;;
                 --log-level)
                     COMPREPLY=($(compgen -W "debug info warning error" -- "${cur}"))
+                    return 0
+                    ;;
+                --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --cgroup-manager)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_ketch_global_optspecs
-    string join \n root= log= log-format= debug log-level= systemd-cgroup cgroup-manager= strict rootless= v/version h/help
+    string join \n root= log= log-format= debug log-level= trace= systemd-cgroup cgroup-manager= strict rootless= v/version h/help
 end
 
 function __fish_ketch_needs_command
@@ -32,6 +32,7 @@ complete -c ketch -n "__fish_ketch_needs_command" -l log-level -d 'Least importa
 info\t''
 warning\t''
 error\t''"
+complete -c ketch -n "__fish_ketch_needs_command" -l trace -d 'Write a timeline of every step, in both processes, as JSON that trace viewers show' -r -F
 complete -c ketch -n "__fish_ketch_needs_command" -l cgroup-manager -d 'Who makes the cgroup; with "disabled" there is none, and no limit can be set' -r -f -a "cgroupfs\t'The runtime itself'
 systemd\t'The same as --systemd-cgroup'
 disabled\t'Nobody'"

@@ -1,6 +1,5 @@
 //! A bundle: a directory with config.json. Spec: bundle.md.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +7,8 @@ use oci_spec::runtime::Spec;
 
 use crate::plan::document::{self, Document, Mistakes};
 use crate::plan::invalid::{Finding, Invalid};
+use crate::sys::contents;
+use crate::timeline::{self, Phase};
 
 /// The name of the configuration in a bundle.
 pub const CONFIG: &str = "config.json";
@@ -57,9 +58,13 @@ impl Bundle {
     /// # Errors
     /// The file cannot be read, or is no JSON object.
     pub fn load_with(directory: &Path, config: &Path) -> Result<Bundle, Unreadable> {
+        timeline::during(Phase::Read, || Bundle::read(directory, config))
+    }
+
+    fn read(directory: &Path, config: &Path) -> Result<Bundle, Unreadable> {
         let unreadable = |path: &Path, source| Unreadable::File { path: path.to_owned(), source };
         let path = std::path::absolute(directory).map_err(|source| unreadable(directory, source))?;
-        let text = fs::read(config).map_err(|source| unreadable(config, source))?;
+        let text = contents::read(config).map_err(|stop| unreadable(config, stop.into()))?;
         let Document { spec, warnings, mistakes } = document::read(&text)?;
         Ok(Bundle { path, spec, text, warnings, mistakes })
     }

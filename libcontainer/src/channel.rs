@@ -11,8 +11,8 @@
 //!                <-- Reached(Environment)  only if the config has network devices, prestart or createRuntime hooks
 //! Go(Environment) -->
 //!                <-- Reached(Created)
-//! Go(Created)    -->                       the record is written: the container exists
-//! Go(Start)      -->                       here for `run`, else over the start socket
+//! Go(Created)    -->                       only if somebody else starts it: the record is written, the container exists
+//! Go(Start)      -->                       here for `run` and `exec`, else over the start socket
 //!                <-- Reached(Start)        nothing is left to do but the exec
 //!                <-- Reached(Listener)     only if the filter has one, which comes with it
 //! Go(Listener)   -->                       the agent has it
@@ -20,7 +20,7 @@
 //! ```
 //! Instead of any of its messages init may send `Failed(step, call, errno)`, with words behind the frame: the end of
 //! what a hook printed, or the program that could not be executed and its interpreter, with a NUL between. End of
-//! file before `Created` means that init died; end of file before `Go(Created)` tells init that the runtime did,
+//! file before `Created` means that init died; end of file before it is told to go on tells init that the runtime did,
 //! and it ends.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -201,6 +201,8 @@ impl Channel {
     ///
     /// # Errors
     /// EPIPE if the other side is gone.
+    // Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+    #[inline(never)]
     pub(crate) fn send_failure(&self, failure: Failure, words: &[u8]) -> Result<(), Stop> {
         let (message, length) = in_words(failure, words);
         socket::send(self.fd(), &message[..length])
@@ -239,6 +241,8 @@ impl Channel {
     ///
     /// # Errors
     /// As [`Channel::send`].
+    // Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+    #[inline(never)]
     pub(crate) fn send_failure_by(&self, pass: Pass, failure: Failure, words: &[u8]) -> Result<(), Stop> {
         let (message, length) = in_words(failure, words);
         pass.send(self.fd(), &message[..length], None)
@@ -266,6 +270,8 @@ impl Channel {
     ///
     /// # Errors
     /// As [`Channel::await_go`].
+    // Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+    #[inline(never)]
     pub(crate) fn fetch_sources(
         &self,
         sources: &mut [Option<OwnedFd>; socket::DESCRIPTORS_MAX],

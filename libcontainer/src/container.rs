@@ -15,6 +15,7 @@ mod update;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use nix::libc;
 use oci_spec::runtime::Spec;
@@ -92,6 +93,8 @@ pub struct State {
 pub struct Container {
     entry: Entry,
     record: Record,
+    /// The config, once it has been read.
+    config: OnceLock<Spec>,
 }
 
 /// The states of all containers in `store`, by id. One whose record cannot be read is left out, and so is one
@@ -120,13 +123,19 @@ impl Container {
     pub fn open(store: &Store, id: &str) -> Result<Container, Error> {
         let entry = store.open(id)?;
         let record = entry.record()?;
-        Ok(Container { entry, record })
+        Ok(Container { entry, record, config: OnceLock::new() })
     }
 
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &str {
         self.entry.id()
+    }
+
+    /// Its first process's pid, as it was when the container was created; 0 if it came to none.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.record.process.map_or(0, |process| process.pid)
     }
 
     /// Where in its life it is.
@@ -235,9 +244,12 @@ impl Container {
     }
 
     /// The config as it was when the container was created.
-    fn config(&self) -> Result<Spec, Error> {
+    fn config(&self) -> Result<&Spec, Error> {
+        if let Some(spec) = self.config.get() {
+            return Ok(spec);
+        }
         let (spec, _) = document::parse(&self.entry.config()?)?;
-        Ok(spec)
+        Ok(self.config.get_or_init(|| spec))
     }
 
     fn wrong_state(&self, verb: &str, status: Status) -> Error {

@@ -1,8 +1,10 @@
-//! Makes one step fail on purpose, so that a test can see what every failure leaves behind.
+//! Makes one step fail on purpose, so that a test can see what every failure leaves behind. Each attempt is in the
+//! timeline.
 
 use crate::channel::{At, Failure};
 use crate::plan::step::Step;
 use crate::sys::Stop;
+use crate::timeline;
 
 /// The step that is to fail, if any. Only debug builds can name one; elsewhere this is nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,12 +21,12 @@ impl Fault {
         Fault { step: Some(step) }
     }
 
-    /// Does `act` as `step`, unless that step is to fail.
+    /// Does `act` as `step`, unless that step is to fail, and notes when.
     ///
     /// # Errors
     /// What stopped it, with the step.
     pub(crate) fn attempt<T>(self, step: Step, act: impl FnOnce() -> Result<T, Stop>) -> Result<T, Failure> {
-        self.check(step).and_then(|()| act()).at(step)
+        timeline::step(step, || self.check(step).and_then(|()| act())).at(step)
     }
 
     #[cfg(debug_assertions)]

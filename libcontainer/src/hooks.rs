@@ -266,6 +266,8 @@ fn outcome(child: &Child) -> Result<(), Stop> {
 }
 
 /// Reads some output and keeps its end; false at the end of it.
+// Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+#[inline(never)]
 fn hear(from: BorrowedFd<'_>, output: &mut LastWords) -> Result<bool, Stop> {
     let mut buffer = [0; LAST_WORDS];
     let len = fs::read(from, &mut buffer)?;

@@ -1,35 +1,44 @@
 //! Looks at the host: facts for compile, and who a process is. Runs in the runtime's process.
 
+mod mounts;
+mod process;
+
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use caps::CapSet;
 use nix::libc;
 
 use crate::path::KernelString;
-use crate::plan::facts::{CgroupFacts, CgroupVersion, Facts, HierarchyFacts, SystemdFacts};
+use crate::plan::facts::{CgroupFacts, CgroupVersion, Facts, HierarchyFacts, Needs, SystemdFacts};
 use crate::plan::systemd::Manager;
-use crate::sys::fs as sys_fs;
+use crate::sys::{contents, creds, fs as sys_fs};
+
+pub(crate) use mounts::resctrl;
+pub(crate) use process::{describe, look_at, pid_namespace_of, process_of_thread};
 
 /// Where cgroup hierarchies are mounted.
 const CGROUP: &str = "/sys/fs/cgroup";
 /// The initial user namespace's inode number in every kernel (include/linux/proc_ns.h).
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
-/// Gathers the facts. What cannot be found out counts as not there; what needs it then fails by name.
+/// Gathers the facts, as far as they are needed. What cannot be found out counts as not there; what needs it then
+/// fails by name.
 #[must_use]
-pub(crate) fn probe() -> Facts {
+pub(crate) fn probe(needs: Needs) -> Facts {
     Facts {
         privileged: is_privileged(),
         uid: nix::unistd::geteuid().as_raw(),
         gid: nix::unistd::getegid().as_raw(),
-        capabilities: permitted_capabilities(),
-        last_capability: read("/proc/sys/kernel/cap_last_cap").trim().parse().unwrap_or(40),
-        cgroup: CgroupFacts { hierarchies: hierarchies(), huge_page_sizes: huge_page_sizes() },
-        apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
-        selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        capabilities: creds::permitted().unwrap_or(0),
+        last_capability: creds::last_capability(),
+        cgroup: CgroupFacts {
+            hierarchies: hierarchies(),
+            huge_page_sizes: if needs.huge_pages { huge_page_sizes() } else { Vec::new() },
+        },
+        apparmor: needs.labels && read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
+        selinux: needs.labels && Path::new("/sys/fs/selinux/enforce").exists(),
         resctrl: None,
         named: None,
         systemd: None,
@@ -90,21 +99,8 @@ pub(crate) fn own_uid() -> u32 {
     lines.into_iter().find_map(outside).unwrap_or(inside)
 }
 
-/// Where resctrl is mounted, for the few configs that need it: not part of [`probe`], since the mount table is long.
-#[must_use]
-pub(crate) fn resctrl() -> Option<String> {
-    let mounts = procfs::process::Process::myself().and_then(|own| own.mountinfo()).ok()?;
-    mounts.into_iter().filter_map(resctrl_at).find(|path| is(path, libc::RDTGROUP_SUPER_MAGIC))
-}
-
-/// Where this mount shows resctrl, if it does, and from its root on.
-fn resctrl_at(mount: procfs::process::MountInfo) -> Option<String> {
-    let whole = mount.fs_type == "resctrl" && mount.root == "/";
-    mount.mount_point.into_os_string().into_string().ok().filter(|_| whole)
-}
-
 fn read(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(path).unwrap_or_default()
+    String::from_utf8(contents::read(path.as_ref()).unwrap_or_default()).unwrap_or_default()
 }
 
 /// The runtime is root on the host, not just in a user namespace.
@@ -116,11 +112,6 @@ pub fn is_privileged() -> bool {
 // An identity map does not tell: systemd and others write one for namespaces below.
 fn in_initial_user_namespace() -> bool {
     fs::metadata("/proc/self/ns/user").is_ok_and(|file| file.ino() == INITIAL_USER_NAMESPACE)
-}
-
-fn permitted_capabilities() -> u64 {
-    let set = caps::read(None, CapSet::Permitted).unwrap_or_default();
-    set.iter().fold(0, |bits, capability| bits | capability.bitmask())
 }
 
 /// The mounted hierarchies: those of /proc/self/cgroup that are found where they belong.
@@ -165,8 +156,7 @@ fn hierarchy(line: &str) -> Option<HierarchyFacts> {
 }
 
 fn is(path: &str, magic: i64) -> bool {
-    let Ok(directory) = fs::File::open(path) else { return false };
-    sys_fs::filesystem(directory.as_fd()) == Ok(magic)
+    KernelString::path(path).is_ok_and(|path| sys_fs::path_filesystem(path.as_c_str()) == Ok(magic))
 }
 
 /// Sizes such as `2MB`, from directories such as `hugepages-2048kB`.
@@ -188,69 +178,6 @@ fn size_name(kib: u64) -> String {
     }
 }
 
-/// A process as /proc/PID/stat tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seen {
-    /// When it started, in clock ticks since boot.
-    pub(crate) start_time: u64,
-    /// It has ended, and waits to be reaped.
-    pub(crate) is_zombie: bool,
-    /// It is ending: nothing of its program runs any more. The first process of a pid namespace stays so until
-    /// all others in there have been reaped, also by parents outside.
-    pub(crate) is_ending: bool,
-}
-
-/// Looks at a process; `None` if there is none of this number.
-#[must_use]
-pub(crate) fn look_at(pid: i32) -> Option<Seen> {
-    /// PF_EXITING of include/linux/sched.h; the flags are field 9 of /proc/PID/stat.
-    const ENDING: u32 = 4;
-    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()?;
-    let is_zombie = matches!(stat.state, 'Z' | 'X' | 'x');
-    Some(Seen { start_time: stat.starttime, is_zombie, is_ending: is_zombie || stat.flags & ENDING != 0 })
-}
-
-/// A process for an error that names it: its number, its name and what keeps it; `None` if it is gone.
-#[must_use]
-pub(crate) fn describe(pid: i32) -> Option<String> {
-    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()?;
-    let state = match stat.state {
-        'R' => "running",
-        'S' => "sleeping",
-        'D' => "waiting in the kernel for a device or file system",
-        'T' => "stopped",
-        't' => "stopped by a debugger",
-        'Z' => "dead and not reaped",
-        _ => "in a state of its own",
-    };
-    Some(format!("{pid} ({}: {}, {state})", stat.comm, stat.state))
-}
-
-/// The process that a thread belongs to.
-#[must_use]
-pub(crate) fn process_of_thread(thread: i32) -> Option<i32> {
-    let status = read(format!("/proc/{thread}/status"));
-    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
-}
-
-/// The living processes of the pid namespace whose first process is `pid`. `None` if it is not such a one, or if
-/// the namespace is the runtime's own: then others are in there too.
-#[must_use]
-pub(crate) fn pid_namespace_of(pid: i32) -> Option<Vec<i32>> {
-    let namespace = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/pid")).ok().map(|file| file.ino());
-    let status = read(format!("/proc/{pid}/status"));
-    let mut numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace();
-    let wanted = namespace(&pid.to_string())?;
-    if numbers.next_back() != Some("1") || namespace("self") == Some(wanted) {
-        return None;
-    }
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let inside = names.filter(|name| name.parse::<i32>().is_ok() && namespace(name) == Some(wanted));
-    let pids = inside.filter_map(|name| name.parse().ok());
-    Some(pids.filter(|pid| look_at(*pid).is_some_and(|seen| !seen.is_zombie)).collect())
-}
-
 /// The cgroup directories that a process is in now, by hierarchy as [`probe`] finds them.
 #[must_use]
 pub(crate) fn cgroups_of(pid: i32) -> Vec<(CgroupVersion, PathBuf)> {
@@ -260,7 +187,12 @@ pub(crate) fn cgroups_of(pid: i32) -> Vec<(CgroupVersion, PathBuf)> {
 /// The hierarchies as [`probe`] finds them, with the cgroup that a process is in now as its own.
 #[must_use]
 pub(crate) fn hierarchies_of(pid: i32) -> Vec<HierarchyFacts> {
-    read(format!("/proc/{pid}/cgroup")).lines().filter_map(hierarchy).collect()
+    let own = read(format!("/proc/{pid}/cgroup"));
+    // As for our own: where version 2 is alone, others are not to be found, but for the one that has no controllers.
+    let unified = is(CGROUP, libc::CGROUP2_SUPER_MAGIC);
+    let lines =
+        own.lines().filter(|line| !unified || line.starts_with("0::") || line.contains(":name=systemd:"));
+    lines.filter_map(hierarchy).collect()
 }
 
 /// The type of the file system that `path` is on, such as `nfs4`.
@@ -320,26 +252,8 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_seen_and_no_process_is_not() {
-        let own = look_at(std::process::id().cast_signed()).unwrap();
-        assert!(own.start_time > 0 && !own.is_zombie);
-        assert_eq!(look_at(i32::MAX), None);
-    }
-
-    #[test]
-    fn i07_resctrl_is_found_by_its_type_and_from_its_root_on() {
-        let at = |line: &str| resctrl_at(procfs::process::MountInfo::from_line(line).unwrap());
-        let line = "24 20 0:21 / /mnt/rdt rw,relatime shared:7 - resctrl resctrl rw,mba_MBps";
-        assert_eq!(at(line).as_deref(), Some("/mnt/rdt"));
-        assert_eq!(at("25 20 0:21 /gold /mnt/gold rw,relatime - resctrl resctrl rw"), None);
-        assert_eq!(at("26 20 0:22 / /sys/fs/resctrl rw,relatime - tmpfs resctrl rw"), None);
-        // What another file system covers is not resctrl any more.
-        assert!(resctrl().is_none_or(|path| Path::new(&path).join("schemata").exists()));
-    }
-
-    #[test]
     fn facts_of_this_host_hold_together() {
-        let facts = probe();
+        let facts = probe(Needs::EVERYTHING);
         assert!(facts.last_capability >= 37);
         for hierarchy in &facts.cgroup.hierarchies {
             assert!(Path::new(&hierarchy.mount).is_dir());

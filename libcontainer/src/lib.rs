@@ -43,6 +43,7 @@ pub mod state;
 pub mod stats;
 #[doc(hidden)]
 pub mod sys;
+pub mod timeline;
 
 pub use bundle::Bundle;
 pub use container::{

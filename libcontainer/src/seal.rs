@@ -14,21 +14,24 @@ use nix::libc;
 
 use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Strings};
-use crate::sys::{Call, Stop, fs};
+use crate::sys::{Call, Stop, fs, timeline};
 
 /// Tells the second execution from the first. It is believed only if the binary really is sealed.
 const MARK: &str = "_KETCH_SEALED";
 const OWN_BINARY: &std::ffi::CStr = c"/proc/self/exe";
 
-/// Executes this program again from a sealed copy of its binary; returns if this is that copy.
+/// Executes this program again from a sealed copy of its binary; returns if this is that copy, with the time when it
+/// began, in nanoseconds of CLOCK_MONOTONIC.
 ///
 /// The calling process must not have done anything yet: everything but open files is lost.
 ///
 /// # Errors
 /// The binary can be sealed neither by a mount nor by a copy.
-pub fn enter() -> Result<(), Stop> {
-    if std::env::var_os(MARK).is_some() {
-        return check();
+pub fn enter() -> Result<Option<u64>, Stop> {
+    let began = timeline::now();
+    if let Some(mark) = std::env::var_os(MARK) {
+        check()?;
+        return Ok(mark.to_str().and_then(|mark| mark.parse().ok()));
     }
     // A mount costs a tenth of a copy. It takes the rights to mount, and Linux 5.12.
     let sealed = match by_mount() {
@@ -40,7 +43,7 @@ pub fn enter() -> Result<(), Stop> {
     let variables =
         std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let mut env = variables.map(text).collect::<Result<Vec<_>, Stop>>()?;
-    env.push(text(format!("{MARK}=1").into_bytes())?);
+    env.push(text(format!("{MARK}={began}").into_bytes())?);
     let args = Strings::new(args.iter().map(CString::as_c_str));
     let env = Strings::new(env.iter().map(CString::as_c_str));
     Err(process::exec_fd(sealed.as_fd(), &args, &env))

@@ -5,29 +5,34 @@
 
 mod record;
 
+use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, renameat};
+use nix::libc;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 pub use record::{CgroupDirectory, Identity, Record, ResctrlGroup, VERSION};
 
 use crate::sys::pattern::Pattern;
+use crate::sys::{Call, Stop, contents, fs as sys_fs};
 
-const RECORD: &str = "record.json";
+const RECORD: &CStr = c"record.json";
+const RECORD_NEW: &CStr = c"record.new";
+const CONFIG: &CStr = c"config.json";
 /// The directory with the notification socket.
 const NOTIFY: &str = "notify";
-const RECORD_NEW: &str = "record.new";
-const CONFIG: &str = "config.json";
 /// The directory itself, whose lock the runtime holds that is creating the container.
-const DIRECTORY: &str = ".";
+const DIRECTORY: &CStr = c".";
 /// The socket over which init is told to start; it is there as long as the container is `created`.
 pub const START: &str = "start";
+const START_SOCKET: &CStr = c"start";
 
 /// Why the store cannot do something.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +180,7 @@ pub(crate) fn check_id(id: &str) -> Result<(), Refused> {
 #[derive(Debug)]
 pub struct Reservation {
     entry: Option<Entry>,
-    _lock: Flock<File>,
+    _lock: Flock<OwnedFd>,
 }
 
 impl Reservation {
@@ -209,16 +214,19 @@ impl Drop for Reservation {
 pub struct Entry {
     id: String,
     path: PathBuf,
-    directory: File,
+    directory: OwnedFd,
 }
 
 impl Entry {
     fn open(id: &str, path: PathBuf) -> Result<Entry, Refused> {
-        let directory = File::options().read(true).custom_flags(nix::libc::O_DIRECTORY).open(&path);
-        match directory {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        let opened = path
+            .with_nix_path(|path| sys_fs::open(sys_fs::CWD, path, flags, 0))
+            .unwrap_or_else(|errno| Err(Stop::new(Call::Open, errno)));
+        match opened {
             Ok(directory) => Ok(Entry { id: id.into(), path, directory }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Refused::Missing(id.into())),
-            Err(e) => Err(refused("open", path)(e)),
+            Err(stop) if stop.is(Errno::ENOENT) => Err(Refused::Missing(id.into())),
+            Err(stop) => Err(refused("open", path)(stop.into())),
         }
     }
 
@@ -235,11 +243,16 @@ impl Entry {
     }
 
     /// Locks a file of the directory, or the directory itself.
-    fn lock(&self, name: &str, how: FlockArg) -> Result<Flock<File>, Refused> {
-        let path = self.path.join(name);
+    fn lock(&self, name: &CStr, how: FlockArg) -> Result<Flock<OwnedFd>, Refused> {
         // A second open file description: a lock belongs to one.
-        let file = File::open(&path).map_err(refused("open", &path))?;
-        Flock::lock(file, how).map_err(|(_, errno)| refused("lock", path)(errno.into()))
+        let file = sys_fs::open(self.fd(), name, libc::O_RDONLY, 0)
+            .map_err(|stop| refused("open", self.file(name))(stop.into()))?;
+        Flock::lock(file, how).map_err(|(_, errno)| refused("lock", self.file(name))(errno.into()))
+    }
+
+    /// The path of a file of the directory.
+    fn file(&self, name: &CStr) -> PathBuf {
+        self.path.join(name.to_str().unwrap_or_default())
     }
 
     /// Whether a runtime is creating this container now.
@@ -251,7 +264,7 @@ impl Entry {
     /// The runtime that took the id died before it wrote the record, so nothing else was made.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
-        !self.is_being_created() && !self.path.join(RECORD).exists()
+        !self.is_being_created() && !self.file(RECORD).exists()
     }
 
     /// Writes the record, whole or not at all.
@@ -259,11 +272,27 @@ impl Entry {
     /// # Errors
     /// The file system refuses.
     pub fn write_record(&self, record: &Record) -> Result<(), Refused> {
+        self.draft_record(record)?;
+        self.publish_record()
+    }
+
+    /// Writes a record that is not yet the container's.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn draft_record(&self, record: &Record) -> Result<(), Refused> {
         let text = serde_json::to_vec(record)
             .map_err(|e| Refused::Record { id: self.id.clone(), why: e.to_string() })?;
-        let new = self.path.join(RECORD_NEW);
-        self.write(&new, &text)?;
-        fs::rename(&new, self.path.join(RECORD)).map_err(refused("rename", new))
+        self.write(RECORD_NEW, &text)
+    }
+
+    /// Makes the draft be the container's record.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn publish_record(&self) -> Result<(), Refused> {
+        renameat(&self.directory, RECORD_NEW, &self.directory, RECORD)
+            .map_err(|errno| refused("rename", self.file(RECORD_NEW))(errno.into()))
     }
 
     /// Keeps a copy of the config.
@@ -271,12 +300,13 @@ impl Entry {
     /// # Errors
     /// The file system refuses.
     pub fn write_config(&self, text: &[u8]) -> Result<(), Refused> {
-        self.write(&self.path.join(CONFIG), text)
+        self.write(CONFIG, text)
     }
 
-    fn write(&self, path: &Path, text: &[u8]) -> Result<(), Refused> {
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
-        file.and_then(|mut file| file.write_all(text)).map_err(refused("write", path))
+    fn write(&self, name: &CStr, text: &[u8]) -> Result<(), Refused> {
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
+        let file = sys_fs::open(self.fd(), name, flags, 0o600).map_err(io::Error::from);
+        file.and_then(|file| File::from(file).write_all(text)).map_err(refused("write", self.file(name)))
     }
 
     /// Makes the directory of the notification socket; the container's processes may enter it, whoever they are.
@@ -301,14 +331,13 @@ impl Entry {
     /// # Errors
     /// [`Refused::Record`] if it cannot be understood; [`Refused::Missing`] if the container is gone.
     pub fn record(&self) -> Result<Record, Refused> {
-        let path = self.path.join(RECORD);
-        let text = match fs::read(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && !self.path.exists() => {
+        let unreadable = |why: String| Refused::Record { id: self.id.clone(), why };
+        let text = match contents::read_at(self.fd(), RECORD) {
+            Err(stop) if stop.is(Errno::ENOENT) && !self.path.exists() => {
                 return Err(Refused::Missing(self.id.clone()));
             }
-            other => other.map_err(|e| Refused::Record { id: self.id.clone(), why: e.to_string() })?,
+            other => other.map_err(|stop| unreadable(io::Error::from(stop).to_string()))?,
         };
-        let unreadable = |why: String| Refused::Record { id: self.id.clone(), why };
         let record: Record = serde_json::from_slice(&text).map_err(|e| unreadable(e.to_string()))?;
         if record.version != VERSION {
             return Err(unreadable(format!("version {}, this runtime knows {VERSION}", record.version)));
@@ -321,8 +350,7 @@ impl Entry {
     /// # Errors
     /// The file cannot be read.
     pub fn config(&self) -> Result<Vec<u8>, Refused> {
-        let path = self.path.join(CONFIG);
-        fs::read(&path).map_err(refused("read", path))
+        contents::read_at(self.fd(), CONFIG).map_err(|stop| refused("read", self.file(CONFIG))(stop.into()))
     }
 
     /// The start socket is there: nobody has started the container.
@@ -335,13 +363,13 @@ impl Entry {
     ///
     /// # Errors
     /// EWOULDBLOCK if somebody else has it.
-    pub fn lock_start(&self) -> Result<Flock<File>, Refused> {
+    pub fn lock_start(&self) -> Result<Flock<OwnedFd>, Refused> {
         // Of the files here, the config is the one that is never replaced.
         self.lock(CONFIG, FlockArg::LockExclusiveNonblock)
     }
 
     /// Waits until nobody else changes or freezes the container, and keeps others from it.
-    pub(crate) fn lock_changes(&self) -> Result<Flock<File>, Refused> {
+    pub(crate) fn lock_changes(&self) -> Result<Flock<OwnedFd>, Refused> {
         // Not of the cgroup, whose lock the container could hold.
         self.lock(RECORD, FlockArg::LockExclusive)
     }
@@ -361,10 +389,10 @@ impl Entry {
     /// # Errors
     /// The file system refuses.
     pub fn remove(&self) -> Result<(), Refused> {
-        for name in [START, CONFIG, RECORD, RECORD_NEW] {
+        for name in [START_SOCKET, CONFIG, RECORD, RECORD_NEW] {
             match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(refused("remove", self.path.join(name))(errno.into())),
+                Err(errno) => return Err(refused("remove", self.file(name))(errno.into())),
             }
         }
         let removed = match fs::remove_dir(&self.path) {
@@ -416,7 +444,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let entry = Store::new(root.path()).reserve("box").unwrap().commit();
         assert!(matches!(entry.record(), Err(Refused::Record { .. })));
-        fs::write(root.path().join("box").join(RECORD), b"{\"version\": 1, \"id\"").unwrap();
+        fs::write(root.path().join("box/record.json"), b"{\"version\": 1, \"id\"").unwrap();
         assert!(matches!(entry.record(), Err(Refused::Record { .. })));
     }
 }

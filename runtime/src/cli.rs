@@ -44,6 +44,9 @@ pub(crate) struct Global {
     /// Least important messages to log [default: error; warning for a text log and a terminal]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<LogLevel>,
+    /// Write a timeline of every step, in both processes, as JSON that trace viewers show
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
     /// Let systemd make the cgroup; cgroupsPath is slice:prefix:name then
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,

@@ -9,6 +9,7 @@ use libcontainer::error::{Error, ErrorKind};
 use libcontainer::plan::cgroup::Driver;
 use libcontainer::plan::{annotation, version};
 use libcontainer::state::Store;
+use libcontainer::timeline::{self, Phase};
 
 use crate::cli::{CgroupManager, Command, Create, Delete, Global, Kill, PlanArgs, Rootless, Run};
 use crate::notify::{self, Relay};
@@ -127,8 +128,7 @@ fn load(args: &Create) -> Result<Bundle, Error> {
 fn create(store: &Store, global: &Global, args: &Create) -> Result<i32, Failure> {
     let bundle = load(args)?;
     let container = container::create(store, &bundle, &options(global, args, &bundle)?)?;
-    let pid = container.state().pid;
-    write_pid_file(args.pid_file.as_deref(), pid).map(|()| 0).or_else(|failure| {
+    write_pid_file(args.pid_file.as_deref(), container.pid()).map(|()| 0).or_else(|failure| {
         container.delete(true)?;
         Err(failure)
     })
@@ -187,7 +187,7 @@ fn run_container(store: &Store, global: &Global, args: &Run) -> Result<i32, Fail
     options.console = options.console.map(Ok).or_else(|| foreground.console()).transpose()?;
     let (container, program, relay) = start_now(store, &bundle, &options)?;
     let attended = write_pid_file(args.create.pid_file.as_deref(), program.pid())
-        .and_then(|()| foreground.attend(program, relay));
+        .and_then(|()| timeline::during(Phase::Attend, || foreground.attend(program, relay)));
     if let Ok(KILLED) = attended {
         tell_out_of_memory(&container, 0);
     }

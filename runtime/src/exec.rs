@@ -7,6 +7,7 @@ use libcontainer::container::{Container, ExecOptions, Running};
 use libcontainer::error::{Error, ErrorKind};
 use libcontainer::plan::document;
 use libcontainer::state::Store;
+use libcontainer::timeline::{self, Phase};
 use nix::sys::signal::Signal;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 
@@ -58,7 +59,7 @@ fn attempt(store: &Store, args: Exec) -> Result<i32, Failure> {
     let before = container.oom_killed().map_or(0, |killed| killed.kills);
     let program = container.exec(&process, options)?;
     let program = tell_pid(args.pid_file.as_deref(), program)?;
-    let status = foreground.attend(program, None)?;
+    let status = timeline::during(Phase::Attend, || foreground.attend(program, None))?;
     if status == KILLED {
         tell_out_of_memory(&container, before);
     }

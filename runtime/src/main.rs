@@ -16,19 +16,21 @@ mod notify;
 mod outcome;
 #[cfg(test)]
 mod pages;
+mod parse;
 mod signals;
 mod spec;
 mod terminal;
 mod update;
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use libcontainer::timeline;
 
-use cli::Cli;
 use log::Log;
 use outcome::Failure;
 
@@ -43,12 +45,16 @@ const ENTERING: [&str; 3] = ["create", "exec", "run"];
 fn main() -> ExitCode {
     // Before anything else is done, because it executes this program again. A container of such a name, say,
     // causes it too: that costs a millisecond, and reading the command line twice costs every container some.
-    if std::env::args_os().skip(1).any(|arg| ENTERING.iter().any(|name| arg == *name))
-        && let Err(stop) = libcontainer::seal::enter()
-    {
-        return finish(Err(Failure::new(format!("seal the runtime's binary: {stop}"))), None);
+    let mut began = None;
+    if std::env::args_os().skip(1).any(|arg| ENTERING.iter().any(|name| arg == *name)) {
+        began = match libcontainer::seal::enter() {
+            Ok(began) => began,
+            Err(stop) => {
+                return finish(Err(Failure::new(format!("seal the runtime's binary: {stop}"))), None);
+            }
+        };
     }
-    let cli = match Cli::try_parse_from(checkpoint::spelled_out(std::env::args_os())) {
+    let cli = match parse::parse(checkpoint::spelled_out(std::env::args_os()).collect()) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -63,7 +69,29 @@ fn main() -> ExitCode {
     if tracing::subscriber::set_global_default(Arc::clone(&log)).is_err() {
         return finish(Err(Failure::new("a second log")), None);
     }
-    finish(commands::run(&cli.global, command), Some(&log))
+    let result = match &cli.global.trace {
+        Some(file) => traced(file, began, || commands::run(&cli.global, command)),
+        None => commands::run(&cli.global, command),
+    };
+    finish(result, Some(&log))
+}
+
+/// Does `act` with a timeline, and writes that whatever becomes of it. A command that is done stays so.
+fn traced(
+    file: &Path,
+    began: Option<u64>,
+    act: impl FnOnce() -> Result<i32, Failure>,
+) -> Result<i32, Failure> {
+    let failed = |error: io::Error| Failure::file("write", file, &error);
+    // Before anything is done, because there would be no timeline of it.
+    let mut out = BufWriter::new(File::create(file).map_err(failed)?);
+    timeline::start(began).map_err(|stop| Failure::new(format!("timeline: {stop}")))?;
+    let result = act();
+    let written = timeline::write(&mut out).and_then(|()| out.flush());
+    if let Err(error) = written {
+        tracing::warn!("write {}: {error}", file.display());
+    }
+    result
 }
 
 /// Answers a command line that cannot be understood, or that asks for help.

@@ -1,8 +1,10 @@
 //! Makes containers: `create`, and `run`, which starts them too.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use oci_spec::runtime::Spec;
@@ -11,20 +13,21 @@ use crate::bundle::Bundle;
 use crate::error::{Error, ErrorKind};
 use crate::fault::Fault;
 use crate::host;
-use crate::launch::{self, Launched, Settings, cgroup::Group, rdt::Resctrl};
+use crate::launch::{self, Launched, Made, Settings, cgroup::Group, rdt::Resctrl};
 use crate::path::KernelString;
 use crate::plan::cgroup::{Driver, named};
-use crate::plan::facts::{Facts, SystemdFacts};
+use crate::plan::facts::{Facts, Needs, SystemdFacts};
 use crate::plan::invalid::Finding;
 use crate::plan::step::Step;
 use crate::plan::systemd::UnitName;
 use crate::plan::{Choices, Plan, seccomp};
-use crate::state::{CgroupDirectory, Entry, Identity, Record, Store, VERSION};
+use crate::state::{CgroupDirectory, Entry, Identity, Record, Refused, Store, VERSION};
 use crate::sys::process::{self, Child, Exit};
-use crate::sys::{Stop, fs, socket};
+use crate::sys::{Call, Stop, fs, socket};
 
 use super::{Container, State, Status, additions, run_poststop, state_text};
 use crate::channel::{At, Channel};
+use crate::timeline::{self, Phase};
 
 /// What the caller decides about a new container.
 #[derive(Debug)]
@@ -139,6 +142,10 @@ fn compile_in(store: &Store, bundle: &Bundle, options: &Options) -> Result<Plan,
 }
 
 fn compile_for(bundle: &Bundle, spec: &Spec, options: &Options) -> Result<Plan, Error> {
+    timeline::during(Phase::Compile, || compile_plan(bundle, spec, options))
+}
+
+fn compile_plan(bundle: &Bundle, spec: &Spec, options: &Options) -> Result<Plan, Error> {
     // First of all: names of cgroups are made from it, and would be what is complained of.
     crate::state::check_id(&options.id)?;
     let choices = Choices {
@@ -150,7 +157,7 @@ fn compile_for(bundle: &Bundle, spec: &Spec, options: &Options) -> Result<Plan, 
         driver: options.driver,
     };
     let wants_resctrl = spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some());
-    let mut facts = host::probe();
+    let mut facts = host::probe(Needs::by(spec, spec.process().as_ref()));
     facts.resctrl = options.resctrl.clone().or_else(|| wants_resctrl.then(host::resctrl).flatten());
     facts.named = named::asked(spec).and_then(|_| host::named_hierarchy());
     facts.systemd = (options.driver == Driver::Systemd).then(host::systemd).flatten();
@@ -188,9 +195,10 @@ pub(super) fn recompile(container: &Container) -> Result<Plan, Error> {
     };
     // Whatever has become of resctrl and systemd: they were there when the container was created.
     let systemd = record.unit.as_ref().map(|unit| SystemdFacts { manager: unit.manager, root: "/".into() });
+    let spec = container.config()?;
     let (named, resctrl) = (host::named_hierarchy(), Some("/sys/fs/resctrl".into()));
-    let facts = Facts { resctrl, named, systemd, ..host::probe() };
-    Ok(Plan::compile(&container.config()?, &choices, &facts)?)
+    let facts = Facts { resctrl, named, systemd, ..host::probe(Needs::by(spec, spec.process().as_ref())) };
+    Ok(Plan::compile(spec, &choices, &facts)?)
 }
 
 /// Creates a container: everything is there, and only its program does not run.
@@ -292,17 +300,27 @@ fn make(
             "cannot allocate a terminal without a console socket; use --console-socket",
         ));
     }
-    let reservation = store.reserve(&options.id)?;
+    timeline::note_words(|| {
+        plan.steps().into_iter().map(|step| (step, plan.describe(step).to_string())).collect()
+    });
+    let reservation = timeline::during(Phase::Reserve, || store.reserve(&options.id))?;
     tracing::debug!(id = options.id, "container is reserved; its record comes before anything else");
-    let mut record = record(bundle, plan, options);
-    reservation.entry().write_config(&bundle.text)?;
+    let record = record(bundle, plan, options);
     if options.notify {
         reservation.entry().make_notify_directory()?;
     }
     options.fault.attempt(Step::Record, || Ok(())).map_err(|failure| Error::launch(plan, &failure.into()))?;
-    reservation.entry().write_record(&record)?;
+    timeline::during(Phase::Reserve, || reservation.entry().write_record(&record))?;
+    let drafted = Cell::new(None);
+    let draft = |made: Made| {
+        let Some(complete) = completed(&record, plan, made) else { return Ok(()) };
+        let entry = reservation.entry();
+        entry.write_config(&bundle.text).and_then(|()| entry.draft_record(&complete)).map_err(unwritable)?;
+        drafted.set(Some(complete));
+        Ok(())
+    };
     let launched =
-        launch_in(reservation.entry(), &record, plan, bundle, options, later).map_err(|broken| {
+        launch_in(reservation.entry(), &record, plan, bundle, options, later, &draft).map_err(|broken| {
             let error = Error::launch(plan, &broken);
             if error.kind() == ErrorKind::Hook {
                 // The container is gone by now, and the specification wants these to know.
@@ -311,14 +329,12 @@ fn make(
             error
         })?;
     narrate(plan);
-    record.process = Some(identity(launched.pid())?);
-    record.cgroups = launched.cgroups();
-    record.unit = plan.cgroup.unit.as_ref().map(|unit| unit.name.clone());
-    record.resctrl = launched.resctrl();
-    reservation.entry().write_record(&record)?;
+    let gone = || Error::new(ErrorKind::System, "container init died while it was being set up");
+    let record = drafted.take().ok_or_else(gone)?;
+    reservation.entry().publish_record()?;
     send_pidfd(options.pidfd_receiver.as_ref(), c"standard", launched.pidfd())?;
-    let running = launched.commit().map_err(|failure| Error::launch(plan, &failure.into()))?;
-    Ok((Container { entry: reservation.commit(), record }, running))
+    let running = launched.commit(later).map_err(|failure| Error::launch(plan, &failure.into()))?;
+    Ok((Container { entry: reservation.commit(), record, config: OnceLock::new() }, running))
 }
 
 /// Tells what has been done by the time a container is created: its own process cannot.
@@ -348,10 +364,25 @@ pub(super) fn send_pidfd(
         .map_err(|stop| Error::new(ErrorKind::System, format!("pidfd socket: {stop}")).because(stop))
 }
 
-fn identity(pid: i32) -> Result<Identity, Error> {
-    let gone = || Error::new(ErrorKind::System, "container init died while it was being set up");
-    let seen = host::look_at(pid).ok_or_else(gone)?;
-    Ok(Identity { pid, start_time: seen.start_time })
+/// The record with what exists by now. `None` if the process is gone: then it has said why.
+fn completed(record: &Record, plan: &Plan, made: Made) -> Option<Record> {
+    let start_time = host::look_at(made.pid)?.start_time;
+    Some(Record {
+        process: Some(Identity { pid: made.pid, start_time }),
+        cgroups: made.cgroups,
+        unit: plan.cgroup.unit.as_ref().map(|unit| unit.name.clone()),
+        resctrl: made.resctrl,
+        ..record.clone()
+    })
+}
+
+/// Why the store refuses, as a step fails.
+fn unwritable(refused: Refused) -> Stop {
+    let errno = match &refused {
+        Refused::File { source, .. } => source.raw_os_error(),
+        _ => None,
+    };
+    Stop { call: Call::Write, errno: errno.unwrap_or(nix::libc::EIO) }
 }
 
 fn launch_in<'a>(
@@ -361,6 +392,7 @@ fn launch_in<'a>(
     bundle: &Bundle,
     options: &Options,
     later: bool,
+    draft: launch::Draft<'_>,
 ) -> Result<Launched<'a>, launch::Broken> {
     let directory = open_directory(&bundle.path).at(Step::Root)?;
     let state = |status| state_text(&State::of(record, status));
@@ -371,6 +403,7 @@ fn launch_in<'a>(
         preserved: options.preserved,
         creating: state(Status::Creating),
         created: state(Status::Created),
+        draft,
         fault: options.fault,
     };
     launch::launch(plan, settings)

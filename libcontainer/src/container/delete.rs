@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::host;
 use crate::launch::{cgroup, freezer, rdt, systemd};
 use crate::sys::{Stop, process};
+use crate::timeline::{self, Phase};
 
 use super::{Container, Status, run_poststop};
 
@@ -60,9 +61,16 @@ impl Container {
     }
 
     pub(super) fn destroy(&self) -> Result<(), Error> {
+        timeline::during(Phase::Delete, || self.remove())
+    }
+
+    fn remove(&self) -> Result<(), Error> {
         let deadline = Instant::now() + DEATH;
-        let killed = cgroup::signal_all(&self.record.cgroups, libc::SIGKILL);
-        freezer::let_die(&self.record.cgroups);
+        let unused = self.record.unit.is_none() && cgroup::remove_unused(&self.record.cgroups);
+        let killed = if unused { Ok(()) } else { cgroup::signal_all(&self.record.cgroups, libc::SIGKILL) };
+        if !unused {
+            freezer::let_die(&self.record.cgroups);
+        }
         let init = self.pidfd();
         if let Some(pidfd) = &init {
             // Without the right to use the cgroup, or when it has left it, the first process alone can be reached.

@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use oci_spec::runtime::{Process as SpecProcess, Spec};
+use oci_spec::runtime::Process as SpecProcess;
 
 use crate::error::{Error, ErrorKind};
 use crate::host;
 use crate::launch::{self, Joining};
 use crate::plan::Plan;
+use crate::plan::facts::Needs;
 use crate::plan::step::Step;
 use crate::sys::Call;
 
@@ -69,10 +70,10 @@ impl Container {
                 return Err(Error::new(ErrorKind::State, format!("{says}{}", self.last_words())));
             }
         }
-        let spec: Spec = self.config()?;
-        let facts = host::probe();
+        let spec = self.config()?;
+        let facts = host::probe(Needs::by(spec, Some(process)));
         let plan =
-            Plan::compile_exec(&spec, process, &facts).map_err(|invalid| Error::invalid("exec", invalid))?;
+            Plan::compile_exec(spec, process, &facts).map_err(|invalid| Error::invalid("exec", invalid))?;
         create::warn(&plan.warnings);
         let terminal = plan.process.terminal.is_some();
         if terminal != options.console.is_some() {

@@ -10,6 +10,7 @@ use crate::launch::listener::Agent;
 use crate::plan::step::Step;
 use crate::state::START;
 use crate::sys::{Call, Stop, socket};
+use crate::timeline::{self, Phase};
 
 impl Container {
     /// Runs the program of a container that is created. Returns when it is being executed.
@@ -46,6 +47,10 @@ impl Container {
 
     /// Tells init to go on, and hears what becomes of it.
     pub(super) fn go(&self, channel: &Channel) -> Result<(), Error> {
+        timeline::during(Phase::Start, || self.let_go(channel))
+    }
+
+    fn let_go(&self, channel: &Channel) -> Result<(), Error> {
         let lost = |stop: Stop| {
             Error::new(ErrorKind::System, format!("start container {}: {stop}", self.id())).because(stop)
         };

@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::host;
 use crate::launch::cgroup;
 use crate::launch::update::{Target, apply};
+use crate::plan::facts::Needs;
 use crate::plan::invalid::Findings;
 use crate::plan::update::{Asked, Now, compile, hierarchies, in_words_of, refusal_in_words_of};
 
@@ -53,7 +54,7 @@ impl Container {
         }
         // What one reads and the next one writes in between would be lost.
         let _alone = self.entry.lock_changes()?;
-        let facts = host::probe();
+        let facts = host::probe(Needs::EVERYTHING);
         let directories = &self.record.cgroups;
         if directories.is_empty() && update.resources != LinuxResources::default() {
             let says = format!("container {} has no cgroup to set limits in", self.id());

@@ -31,6 +31,8 @@ const ELF64: Layout =
     Layout { table: (32, 8), entry_size: (54, 2), entries: (56, 2), offset: (8, 8), size: (32, 8) };
 
 /// Hands the interpreter of `program` to `take`, if it names one that can be read.
+// Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+#[inline(never)]
 pub(super) fn find(program: &CStr, take: impl FnOnce(&[u8])) {
     // The image's file may be anything.
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;

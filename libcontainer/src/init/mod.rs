@@ -2,6 +2,9 @@
 //!
 //! Nothing here allocates or frees memory, takes a lock, prints or panics: the process is a copy of one thread
 //! of a caller who may have had others, and whatever they were holding stays held. Everything was made before.
+//!
+//! So what needs room has it on the stack. A function with a large array there is `#[inline(never)]`, here and in
+//! `sys`: when a function begins, every page of its stack is touched, and then belongs to the container's memory.
 
 mod enter;
 mod interpreter;
@@ -19,6 +22,7 @@ use crate::hooks::{LastWords, Stage};
 use crate::plan::step::Step;
 use crate::sys::fs::{self, Proc};
 use crate::sys::{Stop, attributes, process as sys_process, signal};
+use crate::timeline;
 
 pub(crate) use enter::{Cpus, Entering, Target};
 pub(crate) use process::{Filter, Program};
@@ -78,6 +82,7 @@ impl Orders<'_> {
 
 /// Runs the container's process; returns its exit status if its program could not be executed.
 pub(crate) fn run(orders: &mut Orders<'_>) -> i32 {
+    timeline::be_child();
     if let Err(failure) = arrive(orders) {
         return give_up(&orders.channel, failure, &orders.words);
     }
@@ -109,6 +114,9 @@ fn arrive(orders: &mut Orders<'_>) -> Result<(), Failure> {
 
 /// The life of the container's first process, or of one that joins it.
 fn live(orders: &mut Orders<'_>) -> i32 {
+    if orders.enter.entry.refork {
+        timeline::be_child();
+    }
     match become_container(orders) {
         Ok(connection) => start(orders, connection.as_ref()),
         Err(failure) => give_up(&orders.channel, failure, &orders.words),
@@ -142,7 +150,7 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
     } else {
         orders.fault.attempt(Step::User, sys_process::setsid)?;
     }
-    orders.channel.reach(Milestone::Created).at(Step::Channel)?;
+    orders.channel.send(Message::Reached(Milestone::Created)).at(Step::Channel)?;
     await_start(orders)
 }
 
@@ -151,6 +159,7 @@ fn await_start(orders: &Orders<'_>) -> Result<Option<Channel>, Failure> {
     orders.fault.attempt(Step::AwaitStart, || match &orders.start {
         Start::Runtime => orders.channel.await_go(Milestone::Start).map(|()| None),
         Start::Socket(socket) => {
+            orders.channel.await_go(Milestone::Created)?;
             let connection = Channel::from_socket(crate::sys::socket::accept(socket.as_fd())?);
             connection.await_go(Milestone::Start).map(|()| Some(connection))
         }

@@ -159,6 +159,9 @@ fn execute_program(program: &mut Program<'_>, words: &mut LastWords) -> Failure 
 }
 
 fn run_start_hooks(build: &mut Build<'_>, words: &mut LastWords, fault: Fault) -> Result<(), Failure> {
+    if build.start_container.is_empty() {
+        return Ok(());
+    }
     let directory = fs::open(CWD, c".", libc::O_PATH, 0).at(Step::StartContainer(0))?;
     let (state, streams) = (&build.start_state, &build.streams);
     let stage = Stage { directory: directory.as_fd(), state, pid: process::pid(), streams };
@@ -286,7 +289,8 @@ fn become_user(plan: &Process, filtered: bool, fault: Fault) -> Result<(), Failu
             creds::set_inheritable(inheritable)?;
         }
         creds::limit_bounding_set(bounding)?;
-        creds::keep_capabilities(true)
+        // Root's stay.
+        if plan.uid != 0 { creds::keep_capabilities(true) } else { Ok(()) }
     })?;
     fault.attempt(Step::Groups, || match plan.groups.as_deref().map(creds::set_groups) {
         None => Ok(()),
@@ -299,9 +303,12 @@ fn become_user(plan: &Process, filtered: bool, fault: Fault) -> Result<(), Failu
         creds::set_user(plan.uid)
     })?;
     fault.attempt(Step::Capabilities, || {
-        creds::keep_capabilities(false)?;
+        if plan.uid != 0 {
+            creds::keep_capabilities(false)?;
+        }
         creds::set_capabilities(effective, permitted, inheritable)?;
-        creds::set_ambient(ambient)
+        // What is not both permitted and inheritable has left the ambient set by that. See capabilities(7).
+        if ambient | permitted & inheritable == 0 { Ok(()) } else { creds::set_ambient(ambient) }
     })?;
     if plan.no_new_privileges {
         fault.attempt(Step::NoNewPrivileges, creds::set_no_new_privileges)?;
@@ -326,6 +333,8 @@ fn find_program(plan: &Process) -> Result<usize, Stop> {
 }
 
 /// Looks the user's home directory up in the container's passwd(5) and writes `HOME=` and it into `home`.
+// Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+#[inline(never)]
 fn find_home(root: &Root, uid: u32, home: &mut [u8; PATH_MAX]) {
     const NAME: &[u8] = b"HOME=";
     home[..NAME.len()].copy_from_slice(NAME);

@@ -22,7 +22,7 @@ use crate::plan::process::Kernel;
 use crate::plan::step::Step;
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::mount::{self, Change};
-use crate::sys::{Root, Stop, attributes};
+use crate::sys::{Nearby, Root, Stop, attributes};
 
 pub(crate) use instance::make;
 pub(crate) use mounts::clone_source;
@@ -70,12 +70,13 @@ pub(super) fn build(build: &mut Build<'_>, channel: &Channel, fault: Fault) -> R
             root.top()
         })?;
     }
+    let mut nearby = Nearby::default();
     for (device, i) in rootfs.devices.iter().zip(0..) {
         let make = if rootfs.bind_devices { devices::bind } else { devices::make };
-        fault.attempt(Step::Device(i), || make(&root, device))?;
+        fault.attempt(Step::Device(i), || make(&root, &mut nearby, device))?;
     }
     for (link, i) in rootfs.links.iter().zip(0..) {
-        fault.attempt(Step::Link(i), || devices::link(&root, link))?;
+        fault.attempt(Step::Link(i), || devices::link(&root, &mut nearby, link))?;
     }
     Ok(root)
 }
@@ -97,6 +98,8 @@ fn attach_root(rootfs: &Rootfs) -> Result<Root, Stop> {
 }
 
 /// pivot_root(2) refuses a root whose parent mount is shared; the events of all others stay as they are.
+// Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+#[inline(never)]
 fn make_parent_private(path: &CStr) -> Result<(), Stop> {
     let mut text = [0_u8; PATH_MAX];
     let mut len = path.count_bytes();

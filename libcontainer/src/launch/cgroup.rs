@@ -23,10 +23,10 @@ use crate::plan::list;
 use crate::plan::step::Step;
 use crate::state::CgroupDirectory;
 use crate::stats::OomKilled;
-use crate::sys::{Call, Stop};
+use crate::sys::{Call, Stop, contents};
 
 pub(crate) use processes::{processes, signal_all, signal_each};
-pub(crate) use remove::{Busy, remove_all};
+pub(crate) use remove::{Busy, remove_all, remove_unused};
 
 /// What /sys/kernel/cgroup/delegate lists, before Linux 4.15 had it. Spec: config-linux.md#cgroup-ownership.
 const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
@@ -236,7 +236,8 @@ pub(super) fn stop(call: Call, error: &io::Error) -> Stop {
 }
 
 pub(crate) fn read(path: impl AsRef<Path>) -> Result<String, Stop> {
-    fs::read_to_string(path).map_err(|e| stop(Call::Read, &e))
+    let text = contents::read(path.as_ref())?;
+    String::from_utf8(text).map_err(|_| Stop::new(Call::Read, Errno::EILSEQ))
 }
 
 /// Writes a file of the kernel in one call, without creating it.

@@ -19,6 +19,7 @@ use crate::plan::step::Step;
 use crate::plan::systemd::Unit;
 use crate::sys::process::{self, Child, Leash};
 use crate::sys::{Call, Stop};
+use crate::timeline::{self, Phase};
 
 /// What is said, and what is done in between, until the container's process is ready to start.
 pub(super) struct Conversation<'a, 's> {
@@ -48,9 +49,13 @@ impl<'a> Conversation<'a, '_> {
                 .attempt(Step::DeviceProgram, || attach_program(plan, &launched.group))
                 .map_err(|failure| self.first_cause(launched, failure.into()))?;
         }
+        if !plan.entry.refork {
+            self.draft(launched)?;
+        }
         let mut reached = None;
         while reached != Some(Milestone::Created) || self.reforked != plan.entry.refork {
-            match launched.channel.receive_words().at(Step::Channel)? {
+            let heard = timeline::during(Phase::Wait, || launched.channel.receive_words());
+            match heard.at(Step::Channel)? {
                 Some((Message::Reached(Milestone::Namespaces), _)) => {
                     self.map_ids(launched)?;
                     launched.channel.send(Message::Go(Milestone::Namespaces)).at(Step::Channel)?;
@@ -69,6 +74,7 @@ impl<'a> Conversation<'a, '_> {
                     launched.group.limit_tasks()?;
                     // It may have been born before the first one was moved.
                     launched.resctrl.join(launched.pid())?;
+                    self.draft(launched)?;
                 }
                 Some((Message::Failed(failure), words)) => return Err(Broken::heard(failure, &words)),
                 Some((Message::Reached(_) | Message::Go(_), _)) => return Err(garbled().into()),
@@ -82,6 +88,11 @@ impl<'a> Conversation<'a, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Has the record prepared, as long as the process is busy anyway.
+    fn draft(&self, launched: &Launched<'_>) -> Result<(), Broken> {
+        Ok(timeline::during(Phase::Draft, || (self.settings.draft)(launched.made())).at(Step::Record)?)
     }
 
     /// Makes what cgroups are left to make, and limits them.
@@ -178,6 +189,7 @@ impl<'a> Conversation<'a, '_> {
 pub(super) fn adopt(pid: i32, leash: &mut Leash) -> Result<(), Failure> {
     // It cannot be another process's number by now: only we could have reaped it.
     let pidfd = process::pidfd_open(pid).at(Step::Refork)?;
+    timeline::note_child(pid);
     let first = std::mem::replace(leash, Leash::new(Child { pid, pidfd }));
     if let Some(first) = first.release() {
         process::wait(first.pidfd.as_fd()).at(Step::Refork)?;

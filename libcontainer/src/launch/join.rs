@@ -25,6 +25,7 @@ use crate::sys::attributes::{self, CPU_WORDS};
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::process::{self, Child, Leash};
 use crate::sys::{Call, Stop};
+use crate::timeline;
 
 /// A program to run in a container.
 #[derive(Debug)]
@@ -99,6 +100,7 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
     let initial = joining.affinity.initial.as_deref();
     let confined = initial.map(Confined::to).transpose().at(Step::InitialAffinity)?;
     let (child, outside) = spawn(unified.as_ref(), joining.unit.is_some(), &mut orders).at(Step::Clone)?;
+    timeline::note_child(child.pid);
     drop(confined);
     drop(inside);
     drop(orders);
@@ -220,7 +222,6 @@ fn converse(
                 // Whoever makes a process from outside is not in the group, so nor is that process.
                 let pid = leash.child().map_or(0, |child| child.pid);
                 rdt::join(resctrl, pid).at(Step::RdtJoin)?;
-                channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
                 channel.send(Message::Go(Milestone::Start)).at(Step::Channel)?;
             }
             Some((Message::Reached(Milestone::Start), _)) => started = true,

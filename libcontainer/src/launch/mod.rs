@@ -35,6 +35,7 @@ use crate::stats::OomKilled;
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::process::{self, Child, Leash, Strings};
 use crate::sys::{Call, Stop, socket};
+use crate::timeline::{self, Phase};
 
 use cgroup::Group;
 use conversation::{Conversation, died, gather};
@@ -44,7 +45,6 @@ use rdt::Resctrl;
 use supply::Supply;
 
 /// What a launch needs beside the plan.
-#[derive(Debug)]
 pub(crate) struct Settings<'a> {
     /// The container's directory in the store: where the start socket is made, unless the program runs at once.
     pub(crate) start_in: Option<BorrowedFd<'a>>,
@@ -58,9 +58,25 @@ pub(crate) struct Settings<'a> {
     pub(crate) creating: StateText,
     /// The state once it is created.
     pub(crate) created: StateText,
+    /// Prepares the record.
+    pub(crate) draft: Draft<'a>,
     /// A step that is to fail, for tests.
     pub(crate) fault: Fault,
 }
+
+/// What exists by the time the container's process builds its part.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// The process that the container will have.
+    pub(crate) pid: i32,
+    /// The cgroup directories: `delete` removes them.
+    pub(crate) cgroups: Vec<CgroupDirectory>,
+    /// The resctrl group: `exec` joins it, and `delete` removes what was made for it.
+    pub(crate) resctrl: Option<ResctrlGroup>,
+}
+
+/// Takes note of what has been made. It is called while the container's process works.
+pub(crate) type Draft<'a> = &'a dyn Fn(Made) -> Result<(), Stop>;
 
 /// Why a launch failed.
 #[derive(Debug)]
@@ -138,12 +154,15 @@ impl<'a> Launched<'a> {
         self.leash.child().map(|child| child.pidfd.as_fd())
     }
 
-    /// Tells the process that the container exists from now on, and lets it be.
+    /// Tells the process that the container exists from now on, and lets it be. To one that does not wait to be
+    /// started by somebody else this is said when it is started.
     ///
     /// # Errors
     /// It is gone.
-    pub(crate) fn commit(self) -> Result<(Child, Channel), Failure> {
-        self.channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
+    pub(crate) fn commit(self, waits: bool) -> Result<(Child, Channel), Failure> {
+        if waits {
+            self.channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
+        }
         let gone = Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::ESRCH } };
         let child = self.leash.release().ok_or(gone)?;
         self.unit.keep();
@@ -153,16 +172,8 @@ impl<'a> Launched<'a> {
         Ok((child, self.channel))
     }
 
-    /// The cgroup directories, to be remembered: `delete` removes them.
-    #[must_use]
-    pub(crate) fn cgroups(&self) -> Vec<CgroupDirectory> {
-        self.group.made()
-    }
-
-    /// The resctrl group, to be remembered: `exec` joins it, and `delete` removes what was made for it.
-    #[must_use]
-    pub(crate) fn resctrl(&self) -> Option<ResctrlGroup> {
-        self.resctrl.remembered()
+    fn made(&self) -> Made {
+        Made { pid: self.pid(), cgroups: self.group.made(), resctrl: self.resctrl.remembered() }
     }
 }
 
@@ -188,11 +199,14 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
         files if files.is_empty() => Streams::default(),
         files => fault.attempt(Step::HookOutput, || Streams::open(files))?,
     };
-    let (mut orders, supply) = prepare(plan, &settings, group.tasks(), theirs, &streams)?;
+    let tasks = group.tasks();
+    let (mut orders, supply) =
+        timeline::during(Phase::Prepare, || prepare(plan, &settings, tasks, theirs, &streams))?;
     let waits = orders.enter.waits;
     orders.list_descriptors();
     let child = spawn(&plan.entry, &group, &mut orders)?;
     tracing::debug!(pid = child.pid, "container init is cloned");
+    timeline::note_child(child.pid);
     // Its end of the channel, among others, must not stay open here: that it closes tells that it died.
     drop(orders);
     let (devices, unit, leash) = (Moved::default(), systemd::Made::nothing(), Leash::new(child));

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use oci_spec::runtime::{Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::systemd::Manager;
@@ -39,6 +40,33 @@ pub struct Facts {
     /// The instance of systemd that makes units for the runtime. Looked for only if the caller asks for it.
     #[serde(default)]
     pub systemd: Option<SystemdFacts>,
+}
+
+/// Which facts a config needs, beside those that every plan does: each would cost every other container some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// The sizes of huge pages.
+    pub(crate) huge_pages: bool,
+    /// Whether there are security modules that label processes and mounts.
+    pub(crate) labels: bool,
+}
+
+impl Needs {
+    /// All of them.
+    pub(crate) const EVERYTHING: Needs = Needs { huge_pages: true, labels: true };
+
+    /// What `spec` needs, and `process`, which is going to run in its container.
+    #[must_use]
+    pub(crate) fn by(spec: &Spec, process: Option<&Process>) -> Needs {
+        let linux = spec.linux().as_ref();
+        let resources = linux.and_then(|linux| linux.resources().as_ref());
+        let labelled =
+            |process: &Process| process.apparmor_profile().is_some() || process.selinux_label().is_some();
+        Needs {
+            huge_pages: resources.is_some_and(|resources| resources.hugepage_limits().is_some()),
+            labels: process.is_some_and(labelled) || linux.is_some_and(|linux| linux.mount_label().is_some()),
+        }
+    }
 }
 
 /// An instance of systemd.
@@ -98,5 +126,34 @@ impl CgroupFacts {
     #[must_use]
     pub fn unified(&self) -> bool {
         self.hierarchies.iter().all(|h| h.version == CgroupVersion::V2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_config_needs_what_it_names() {
+        let needs = |linux: serde_json::Value, process: serde_json::Value| {
+            let spec = serde_json::from_value(json!({"ociVersion": "1.3.0", "linux": linux})).unwrap();
+            let process = serde_json::from_value(process).unwrap();
+            let Needs { huge_pages, labels } = Needs::by(&spec, Some(&process));
+            (huge_pages, labels)
+        };
+        let plain = json!({"cwd": "/", "user": {"uid": 0, "gid": 0}});
+        let with = |name: &str| {
+            let mut process = plain.clone();
+            process[name] = json!("x");
+            process
+        };
+        assert_eq!(needs(json!({}), plain.clone()), (false, false));
+        let huge = json!({"resources": {"hugepageLimits": [{"pageSize": "2MB", "limit": 1}]}});
+        assert_eq!(needs(huge, plain.clone()), (true, false));
+        assert_eq!(needs(json!({"mountLabel": "x"}), plain.clone()), (false, true));
+        assert_eq!(needs(json!({}), with("apparmorProfile")), (false, true));
+        assert_eq!(needs(json!({}), with("selinuxLabel")), (false, true));
     }
 }

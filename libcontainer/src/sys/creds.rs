@@ -105,16 +105,45 @@ pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Res
     }))
 }
 
+/// The permitted set of this process. See capget(2).
+///
+/// # Errors
+/// None in practice.
+pub fn permitted() -> Result<u64, Stop> {
+    let [low, high] = capget()?;
+    Ok(u64::from(low.permitted) | u64::from(high.permitted) << 32)
+}
+
+fn capget() -> Result<[CapabilityData; 2], Stop> {
+    let mut header = CAPABILITY_HEADER;
+    let mut data = [CapabilityData::default(); 2];
+    // SAFETY: version 3 takes a header and two data structs, which are these.
+    let ret = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
+    check(Call::Capget, ret).map(|_| data)
+}
+
+/// The highest capability that the kernel knows.
+#[must_use]
+pub fn last_capability() -> u8 {
+    /// That of Linux 5.9 and later.
+    const USUAL: u8 = 40;
+    let known = |capability: u8| prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(capability), 0).is_ok();
+    let mut last = USUAL;
+    while last > 0 && !known(last) {
+        last -= 1;
+    }
+    while last < 63 && known(last + 1) {
+        last += 1;
+    }
+    last
+}
+
 /// capset(2) of the inheritable set alone.
 ///
 /// # Errors
 /// EPERM for capabilities that are neither in the bounding set nor inheritable already.
 pub fn set_inheritable(set: u64) -> Result<(), Stop> {
-    let mut header = CAPABILITY_HEADER;
-    let mut data = [CapabilityData::default(); 2];
-    // SAFETY: version 3 takes a header and two data structs, which are these.
-    let ret = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
-    check(Call::Capget, ret)?;
+    let mut data = capget()?;
     for (i, data) in data.iter_mut().enumerate() {
         data.inheritable = half(set, i);
     }
@@ -177,4 +206,17 @@ pub(super) fn set_filter(program: &[Instruction], flags: u32) -> Result<libc::c_
     let ret =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     check(Call::Seccomp, ret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_what_caps_and_the_kernel_say() {
+        let set = caps::read(None, caps::CapSet::Permitted).unwrap();
+        assert_eq!(permitted(), Ok(set.iter().fold(0, |bits, capability| bits | capability.bitmask())));
+        let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
+        assert_eq!(last.trim(), last_capability().to_string());
+    }
 }

@@ -124,6 +124,12 @@ pub struct Kind {
 }
 
 impl Kind {
+    fn of(stat: &libc::stat) -> Kind {
+        let device = (libc::major(stat.st_rdev), libc::minor(stat.st_rdev));
+        let (owner, identity) = ((stat.st_uid, stat.st_gid), (stat.st_dev, stat.st_ino));
+        Kind { mode: stat.st_mode, owner, device, identity }
+    }
+
     /// The type alone: `S_IFDIR`, `S_IFCHR` and so on.
     #[must_use]
     pub fn format(self) -> u32 {
@@ -146,9 +152,23 @@ pub fn kind(fd: BorrowedFd<'_>) -> Result<Kind, Stop> {
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: `stat` is valid for writing.
     check_int(Call::Stat, unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) })?;
-    let device = (libc::major(stat.st_rdev), libc::minor(stat.st_rdev));
-    let (owner, identity) = ((stat.st_uid, stat.st_gid), (stat.st_dev, stat.st_ino));
-    Ok(Kind { mode: stat.st_mode, owner, device, identity })
+    Ok(Kind::of(&stat))
+}
+
+/// fstatat(2) of `name`, and not of what a link of that name leads to.
+///
+/// # Errors
+/// Those of the call.
+pub fn kind_at(at: BorrowedFd<'_>, name: &CStr) -> Result<Kind, Stop> {
+    stat_at(at, name, libc::AT_SYMLINK_NOFOLLOW)
+}
+
+fn stat_at(at: BorrowedFd<'_>, name: &CStr, flags: i32) -> Result<Kind, Stop> {
+    // SAFETY: all-zero is a valid stat struct.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `name` is NUL-terminated and `stat` valid for writing.
+    let ret = unsafe { libc::fstatat(at.as_raw_fd(), name.as_ptr(), &raw mut stat, flags) };
+    check_int(Call::Stat, ret).map(|_| Kind::of(&stat))
 }
 
 /// The magic number of the file system that `fd` is on (statfs(2)).
@@ -161,6 +181,18 @@ pub fn filesystem(fd: BorrowedFd<'_>) -> Result<i64, Stop> {
     // SAFETY: `stat` is valid for writing.
     check_int(Call::Statfs, unsafe { libc::fstatfs(fd.as_raw_fd(), &raw mut stat) })?;
     // A signed number in glibc, an unsigned one in musl.
+    Ok(i64::from_ne_bytes(stat.f_type.to_ne_bytes()))
+}
+
+/// As [`filesystem`], of a path of the host.
+///
+/// # Errors
+/// Those of statfs(2).
+pub fn path_filesystem(path: &CStr) -> Result<i64, Stop> {
+    // SAFETY: all-zero is a valid statfs struct.
+    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` is NUL-terminated and `stat` valid for writing.
+    check_int(Call::Statfs, unsafe { libc::statfs(path.as_ptr(), &raw mut stat) })?;
     Ok(i64::from_ne_bytes(stat.f_type.to_ne_bytes()))
 }
 
@@ -280,6 +312,8 @@ pub fn change_directory(fd: BorrowedFd<'_>) -> Result<(), Stop> {
 ///
 /// # Errors
 /// Those of the call.
+// Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+#[inline(never)]
 pub fn working_directory_is_inside() -> Result<bool, Stop> {
     let mut path = [0_u8; PATH_MAX];
     // SAFETY: `path` is valid for writing PATH_MAX bytes. The call itself, because libc's looks elsewhere
@@ -306,7 +340,7 @@ pub fn may_execute(path: &CStr) -> Result<(), Stop> {
 /// # Errors
 /// Those of the call.
 pub fn path_kind(path: &CStr) -> Result<Kind, Stop> {
-    kind(open(CWD, path, libc::O_PATH, 0)?.as_fd())
+    stat_at(CWD, path, 0)
 }
 
 /// The host's procfs, checked to be one, so that nothing else can stand in for it.

@@ -11,6 +11,7 @@
 
 pub mod attributes;
 pub mod bpf;
+pub mod contents;
 pub mod copy;
 pub mod creds;
 pub mod directory;
@@ -24,6 +25,7 @@ pub mod root;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
+pub mod timeline;
 
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -31,7 +33,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 
-pub use root::Root;
+pub use root::{Nearby, Root};
 
 macro_rules! calls {
     ($($name:ident = $text:literal),* $(,)?) => {
@@ -53,7 +55,7 @@ calls! {
     Getcwd = "getcwd", Getdents = "getdents64", Getrandom = "getrandom", Getxattr = "fgetxattr",
     Injected = "injected fault", Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl",
     Kill = "kill", Killed = "killed", Listen = "listen", Listxattr = "flistxattr", Lseek = "lseek",
-    Memfd = "memfd_create", Mkdir = "mkdir", Mknod = "mknod", Mount = "mount",
+    Memfd = "memfd_create", Mkdir = "mkdir", Mknod = "mknod", Mmap = "mmap", Mount = "mount",
     MountSetattr = "mount_setattr", MoveMount = "move_mount", NewAddr = "RTM_NEWADDR",
     NewRoute = "RTM_NEWROUTE", Open = "open", OpenTree = "open_tree", Openat2 = "openat2",
     Personality = "personality", PidfdOpen = "pidfd_open", PivotRoot = "pivot_root", Poll = "poll",
@@ -160,6 +162,12 @@ impl fmt::Display for Stop {
 }
 
 impl std::error::Error for Stop {}
+
+impl From<Stop> for std::io::Error {
+    fn from(stop: Stop) -> std::io::Error {
+        std::io::Error::from_raw_os_error(stop.errno)
+    }
+}
 
 /// Turns a system call's return value into a result.
 fn check(call: Call, ret: libc::c_long) -> Result<libc::c_long, Stop> {

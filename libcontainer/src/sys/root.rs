@@ -107,17 +107,23 @@ impl Root {
     /// # Errors
     /// As [`Root::make_directory`]; EISDIR for the root itself, EINVAL when the path ends in `..`.
     pub fn make_parent<'p>(&self, path: &'p RootPath) -> Result<(OwnedFd, &'p CStr), Stop> {
+        let (directory, name) = Root::split(path)?;
+        Ok((self.make_text(directory, Leaf::Directory)?, name))
+    }
+
+    /// The directory of `path`, as text, and the last component.
+    ///
+    /// # Errors
+    /// EISDIR for the root itself, EINVAL when the path ends in `..`.
+    fn split(path: &RootPath) -> Result<(&[u8], &CStr), Stop> {
         let text = path.as_c_str().to_bytes();
         let slash = text.iter().rposition(|b| *b == b'/').unwrap_or(0);
         let name = &path.as_c_str()[slash + 1..];
         match name.to_bytes() {
-            b"" => return Err(Stop::new(Call::Openat2, Errno::EISDIR)),
-            b".." => return Err(Stop::new(Call::Openat2, Errno::EINVAL)),
-            _ => {}
+            b"" => Err(Stop::new(Call::Openat2, Errno::EISDIR)),
+            b".." => Err(Stop::new(Call::Openat2, Errno::EINVAL)),
+            _ => Ok((&text[..slash], name)),
         }
-        let mut walk = Walk::new(&text[..slash])?;
-        let directory = walk.run(self, Leaf::Directory)?;
-        Ok((directory, name))
     }
 
     /// As [`Root::make_directory`] or [`Root::make_file`], but where `path` ends in a symbolic link, that is opened.
@@ -149,11 +155,17 @@ impl Root {
     /// # Errors
     /// As [`Root::make_file`].
     pub fn make_known_file(&self, path: &'static CStr) -> Result<OwnedFd, Stop> {
-        Walk::new(path.to_bytes())?.run(self, Leaf::File)
+        self.make_text(path.to_bytes(), Leaf::File)
     }
 
     fn make(&self, path: &RootPath, leaf: Leaf) -> Result<OwnedFd, Stop> {
-        Walk::new(path.as_c_str().to_bytes())?.run(self, leaf)
+        self.make_text(path.as_c_str().to_bytes(), leaf)
+    }
+
+    // Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+    #[inline(never)]
+    fn make_text(&self, path: &[u8], leaf: Leaf) -> Result<OwnedFd, Stop> {
+        Walk::new(path)?.run(self, leaf)
     }
 
     fn open_text(&self, path: &CStr, flags: i32, mode: u32) -> Result<OwnedFd, Stop> {
@@ -186,6 +198,10 @@ impl Walk {
                 Err(stop) if stop.is(Errno::ENOENT) => {}
                 other => return other,
             }
+            // Then but for the end. What cannot be made there is a link, perhaps, that leads nowhere.
+            if self.make_last(root, leaf)? {
+                return self.with_prefix(self.len, |path| root.open_text(path, libc::O_PATH, 0));
+            }
         }
         let mut directory = root.open_text(c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
         let mut start = self.skip_slashes(0);
@@ -214,7 +230,25 @@ impl Walk {
         Ok(directory)
     }
 
+    /// Makes the last component in a directory that is there; true if it did.
+    fn make_last(&mut self, root: &Root, leaf: Leaf) -> Result<bool, Stop> {
+        let (end, len) = (self.text[..self.len].iter().rposition(|b| *b == b'/').unwrap_or(0), self.len);
+        if end == 0 || end + 1 == len {
+            return Ok(false);
+        }
+        let open = |path: &CStr| root.open_text(path, libc::O_PATH | libc::O_DIRECTORY, 0);
+        match self.with_prefix(end, open) {
+            Ok(directory) => {
+                let made = |name: &CStr| make_new(directory.as_fd(), name, leaf);
+                self.with_component(end + 1, len, made).map_or(Ok(false), |()| Ok(true))
+            }
+            Err(_) => Ok(false),
+        }
+    }
+
     /// If the component is a link, which leads nowhere, puts its text in its place; true if it did.
+    // Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+    #[inline(never)]
     fn follow_dangling_link(&mut self, at: BorrowedFd<'_>, start: usize, end: usize) -> Result<bool, Stop> {
         let mut target = [0; PATH_MAX];
         let read = self.with_component(start, end, |name| fs::read_link(at, name, &mut target));
@@ -264,12 +298,36 @@ impl Walk {
     }
 }
 
-fn make_leaf(at: BorrowedFd<'_>, name: &CStr, leaf: Leaf) -> Result<(), Stop> {
-    let made = match leaf {
+/// The directory of the last node that was made, kept open: most are in /dev.
+#[derive(Debug, Default)]
+pub struct Nearby<'p> {
+    last: Option<(&'p [u8], OwnedFd)>,
+}
+
+impl<'p> Nearby<'p> {
+    /// As [`Root::make_parent`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parent(&mut self, root: &Root, path: &'p RootPath) -> Result<(BorrowedFd<'_>, &'p CStr), Stop> {
+        let (directory, name) = Root::split(path)?;
+        if self.last.as_ref().is_none_or(|(last, _)| *last != directory) {
+            self.last = Some((directory, root.make_text(directory, Leaf::Directory)?));
+        }
+        let opened = self.last.as_ref().map(|(_, opened)| opened.as_fd());
+        opened.map(|opened| (opened, name)).ok_or(Stop::new(Call::Openat2, Errno::EBADF))
+    }
+}
+
+fn make_new(at: BorrowedFd<'_>, name: &CStr, leaf: Leaf) -> Result<(), Stop> {
+    match leaf {
         Leaf::Directory => fs::make_directory(at, name, 0o755),
         Leaf::File => fs::make_node(at, name, libc::S_IFREG | 0o644, 0),
-    };
-    match made {
+    }
+}
+
+fn make_leaf(at: BorrowedFd<'_>, name: &CStr, leaf: Leaf) -> Result<(), Stop> {
+    match make_new(at, name, leaf) {
         // Another runtime may make the same mount point in a shared root.
         Err(stop) if stop.is(Errno::EEXIST) => Ok(()),
         other => other,

@@ -13,17 +13,21 @@ const CRATES: &[&str] = &["libcontainer", "runtime", "integration-tests", "spec-
 /// What each module of libcontainer may import of the others, highest floor first. `plan::step` allows no more
 /// of `plan` than that.
 const FLOORS: &[(&str, &str)] = &[
-    ("container", "error launch init bundle channel fault hooks host seal state stats plan sys path"),
+    (
+        "container",
+        "error launch init bundle channel fault hooks host seal state stats timeline plan sys path",
+    ),
     ("error", "launch init bundle channel fault hooks host seal state stats plan sys path"),
-    ("launch", "init bundle channel fault hooks host seal state stats plan sys path"),
-    ("init", "channel fault hooks plan sys path"),
-    ("fault", "channel plan sys path"),
+    ("launch", "init bundle channel fault hooks host seal state stats timeline plan sys path"),
+    ("init", "channel fault hooks timeline plan sys path"),
+    ("fault", "channel timeline plan sys path"),
+    ("timeline", "plan::step sys path"),
     ("channel", "plan::step sys path"),
     ("hooks", "plan sys path"),
     ("host", "plan sys path"),
     ("seal", "sys path"),
-    ("bundle", "plan path"),
-    ("state", "plan sys::pattern path"),
+    ("bundle", "timeline plan sys path"),
+    ("state", "plan sys path"),
     ("stats", ""),
     ("plan", "path"),
     ("sys", "path"),

@@ -34,6 +34,8 @@ struct Room {
 }
 
 /// Copies the content of `covered` into the root of `tree`, a detached tmpfs.
+// Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+#[inline(never)]
 pub(super) fn copy(covered: BorrowedFd<'_>, tree: BorrowedFd<'_>, copy_up: CopyUp) -> Result<(), Stop> {
     let mut room = Room { data: [0; 65536], names: [0; 65536] };
     let open = |at| fs::open(at, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0);

@@ -1,30 +1,32 @@
 //! Makes device nodes and the links of /dev. Runs in the container's process.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::libc;
 
 use crate::plan::devices::{Device, Link};
 use crate::sys::fs::{self, CWD, Kind};
-use crate::sys::{Call, Root, Stop, mount};
+use crate::sys::{Call, Nearby, Root, Stop, mount};
 
 /// Makes a device node; one that is there already has to be the same.
-pub(super) fn make(root: &Root, device: &Device) -> Result<(), Stop> {
-    let (parent, name) = root.make_parent(&device.path)?;
+pub(super) fn make<'d>(root: &Root, nearby: &mut Nearby<'d>, device: &'d Device) -> Result<(), Stop> {
+    let (parent, name) = nearby.parent(root, &device.path)?;
     let number = libc::makedev(device.major, device.minor);
-    let made = match fs::make_node(parent.as_fd(), name, device.kind | device.mode, number) {
+    let made = match fs::make_node(parent, name, device.kind | device.mode, number) {
         Err(stop) if stop.is(Errno::EEXIST) => false,
         other => {
             other?;
             true
         }
     };
-    let node = fs::open(parent.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-    let kind = check(node.as_fd(), device)?;
-    if !made {
+    let kind = check(fs::kind_at(parent, name)?, device)?;
+    let finished = kind.owner == (device.uid, device.gid) && kind.mode & 0o7777 == device.mode;
+    if !made || finished {
         return Ok(());
     }
+    let node = fs::open(parent, name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    let kind = check(fs::kind(node.as_fd())?, device)?;
     // A directory can give what is made in it a group and permissions (setgid, acl(5)).
     if kind.owner != (device.uid, device.gid) {
         fs::change_owner(node.as_fd(), c"", device.uid, device.gid)?;
@@ -37,17 +39,16 @@ pub(super) fn make(root: &Root, device: &Device) -> Result<(), Stop> {
 }
 
 /// Binds the host's device node, where the kernel does not let the container have its own.
-pub(super) fn bind(root: &Root, device: &Device) -> Result<(), Stop> {
+pub(super) fn bind<'d>(root: &Root, nearby: &mut Nearby<'d>, device: &'d Device) -> Result<(), Stop> {
     if device.kind == libc::S_IFIFO {
-        return make(root, device);
+        return make(root, nearby, device);
     }
     let tree = mount::clone_tree(CWD, device.source.as_c_str(), false)?;
-    check(tree.as_fd(), device)?;
+    check(fs::kind(tree.as_fd())?, device)?;
     mount::attach(tree.as_fd(), root.make_file(&device.path)?.as_fd())
 }
 
-fn check(node: BorrowedFd<'_>, device: &Device) -> Result<Kind, Stop> {
-    let kind = fs::kind(node)?;
+fn check(kind: Kind, device: &Device) -> Result<Kind, Stop> {
     let same_number = device.kind == libc::S_IFIFO || kind.device == (device.major, device.minor);
     if kind.format() == device.kind && same_number {
         Ok(kind)
@@ -57,15 +58,15 @@ fn check(node: BorrowedFd<'_>, device: &Device) -> Result<Kind, Stop> {
 }
 
 /// Makes a symbolic link, unless one is there.
-pub(super) fn link(root: &Root, link: &Link) -> Result<(), Stop> {
-    let (parent, name) = root.make_parent(&link.path)?;
+pub(super) fn link<'l>(root: &Root, nearby: &mut Nearby<'l>, link: &'l Link) -> Result<(), Stop> {
+    let (parent, name) = nearby.parent(root, &link.path)?;
     if link.replace {
-        match fs::remove(parent.as_fd(), name, false) {
+        match fs::remove(parent, name, false) {
             Err(stop) if stop.is(Errno::ENOENT) => {}
             other => other?,
         }
     }
-    match fs::make_link(parent.as_fd(), name, link.target.as_c_str()) {
+    match fs::make_link(parent, name, link.target.as_c_str()) {
         Err(stop) if stop.is(Errno::EEXIST) => Ok(()),
         other => other,
     }

@@ -12,25 +12,25 @@ use crate::plan::mounts::{Mount, TreeHierarchy, What};
 use crate::plan::options::{Attributes, SourceLink};
 use crate::sys::fs::{self, CWD};
 use crate::sys::mount::{self, Change, Context};
-use crate::sys::{Call, Root, Stop};
+use crate::sys::{Call, Nearby, Root, Stop};
 
 /// Does one entry of `mounts`.
 pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Stop> {
     let destination = &entry.destination;
     match &entry.what {
         What::Filesystem { fstype, source, flags, data, inherits_mode } => {
-            let mut room = [0; PATH_MAX];
-            let mut data = data.as_c_str();
-            if *inherits_mode && let Some(mode) = present_mode(root, destination)? {
-                data = with_mode(data, mode, &mut room)?;
-            }
+            let mode = if *inherits_mode { present_mode(root, destination)? } else { None };
             let target = if [c"proc", c"sysfs"].contains(&fstype.as_c_str()) {
                 root.make_plain_directory(destination)?
             } else {
                 directory(root, entry)?
             };
             spare_proc(root, entry, &target)?;
-            mount_on(&target, source.as_c_str(), fstype.as_c_str(), *flags, data)?;
+            let (source, fstype, data) = (source.as_c_str(), fstype.as_c_str(), data.as_c_str());
+            match mode {
+                None => mount_on(&target, source, fstype, *flags, data)?,
+                Some(mode) => mount_with_mode(&target, source, fstype, *flags, data, mode)?,
+            }
         }
         What::Sysfs { source, flags, data, fallback } => {
             let target = root.make_plain_directory(destination)?;
@@ -145,6 +145,8 @@ fn is_link(file: &OwnedFd) -> Result<bool, Stop> {
 }
 
 /// Makes a symbolic link like `link`; one that is there already has to be the same.
+// Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+#[inline(never)]
 fn copy_link(root: &Root, destination: &RootPath, link: &OwnedFd) -> Result<(), Stop> {
     let mut text = [0; PATH_MAX];
     let length = fs::read_link(link.as_fd(), c"", &mut text)?;
@@ -191,6 +193,21 @@ pub(super) fn mount_on(
 ) -> Result<(), Stop> {
     fs::change_directory(target.as_fd())?;
     mount::mount(source, c".", fstype, flags, data)
+}
+
+/// As [`mount_on`], with these permissions in the options.
+// Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+#[inline(never)]
+fn mount_with_mode(
+    target: &OwnedFd,
+    source: &CStr,
+    fstype: &CStr,
+    flags: u64,
+    data: &CStr,
+    mode: u32,
+) -> Result<(), Stop> {
+    let mut room = [0; PATH_MAX];
+    mount_on(target, source, fstype, flags, with_mode(data, mode, &mut room)?)
 }
 
 /// Where to attach a tree: a directory or a file, as it is one itself, which is made where it is missing.
@@ -283,7 +300,7 @@ fn add_cgroup_tree(
             }
         }
         for link in &hierarchy.links {
-            devices::link(root, link)?;
+            devices::link(root, &mut Nearby::default(), link)?;
         }
     }
     if flags & libc::MS_RDONLY != 0 {

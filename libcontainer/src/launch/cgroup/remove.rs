@@ -65,6 +65,16 @@ fn frozen_above(directory: &CgroupDirectory) -> Option<PathBuf> {
     directory.path.ancestors().skip(1).find(frozen).map(Path::to_owned)
 }
 
+/// Removes the cgroup of a container that has one alone, of version 2, if nobody is in it or below it; true if it did.
+/// Then there is nobody to kill: the kernel keeps a cgroup as long as a process lives in it.
+#[must_use]
+pub(crate) fn remove_unused(directories: &[CgroupDirectory]) -> bool {
+    match directories {
+        [one] if one.version == CgroupVersion::V2 => fs::remove_dir(&one.path).is_ok(),
+        _ => false,
+    }
+}
+
 /// Removes all cgroup directories of a container, as soon as its processes are gone.
 ///
 /// # Errors
