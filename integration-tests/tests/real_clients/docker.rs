@@ -52,7 +52,7 @@ const WORDS: &str = r#"
     cgroup_of_one() { echo "docker/$(of Id)"; }
     dockerd_starts() {
         dockerd --live-restore --experimental >>/run/dockerd.log 2>&1 &
-        comes docker version
+        (comes docker version) || fail "$(tail /run/dockerd.log)"
     }
     # old LINES, kit LINES: the old builder, or BuildKit, builds an image with them
     old() { DOCKER_BUILDKIT=0 build "$@"; }

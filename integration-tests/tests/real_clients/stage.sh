@@ -29,6 +29,8 @@ if [ "${STAGE-}" ]; then
     done
     for place in /var/lib /opt /tmp; do mount -t tmpfs -o mode=755 none $place; done
     chmod 1777 /tmp
+    # Podman has its locks there.
+    mount -t tmpfs -o mode=1777 none /dev/shm
     ip link set lo up
     unset STAGE HIERARCHIES FILES PACKAGES RUNTIME
     export HOME=/run/home PATH=/run/bin:/usr/sbin:/usr/bin:/sbin:/bin
