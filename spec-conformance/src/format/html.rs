@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::escape::xml;
 use super::markdown::{first_failure, shortened, sign};
-use super::{Notes, escape};
+use super::{Notes, escape, untested};
 use crate::outcome::{Mark, Outcome, Tally};
 use crate::requirement::{AREAS, Level, Requirement, SPEC_VERSION, Verdict};
 
@@ -227,7 +227,7 @@ fn hover(outcome: &Outcome, requirement: &Requirement, notes: &Notes) -> String 
     let mut lines: Vec<String> = outcome.verdicts(requirement.id).map(said).collect();
     match (lines.is_empty(), requirement.waived) {
         (true, Some(reason)) => lines.push(format!("waived: {reason}")),
-        (true, None) => lines.push("needs a case".to_owned()),
+        (true, None) => lines.push(untested(requirement).to_owned()),
         (false, _) => {}
     }
     lines.extend(notes.about(requirement.id, &outcome.run.runtime).map(str::to_owned));

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::escape::xml;
+use super::untested;
 use crate::outcome::{Mark, Outcome, Tally};
 use crate::requirement::{AREAS, Area, Requirement, Verdict};
 
@@ -66,7 +67,7 @@ fn write_clause(outcome: &Outcome, requirement: &Requirement, out: &mut dyn Writ
             });
             needs.collect::<Vec<_>>().join("; ")
         }
-        Mark::Untested => "needs a case".to_owned(),
+        Mark::Untested => untested(requirement).to_owned(),
         Mark::Waived => format!("waived: {}", requirement.waived.unwrap_or_default()),
     };
     writeln!(out, "><skipped message=\"{}\"/></testcase>", xml(&reason))

@@ -21,6 +21,7 @@ pub use notes::Notes;
 
 use crate::Error;
 use crate::outcome::Outcome;
+use crate::requirement::Requirement;
 
 /// A form of report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,6 +82,14 @@ impl Format {
             Format::Markdown => markdown::write(alone, &Notes::default(), out),
             Format::Html => html::write(alone, &Notes::default(), out),
         }
+    }
+}
+
+/// Why there is no verdict on a clause that could have one.
+fn untested(requirement: &Requirement) -> &'static str {
+    match requirement.cases().next() {
+        Some(_) => "its cases were not run",
+        None => "needs a case",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::escape;
+use super::{escape, untested};
 use crate::outcome::{Mark, Outcome};
 use crate::requirement::{Requirement, Verdict};
 
@@ -15,7 +15,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
             Mark::Pass => ("ok", String::new()),
             Mark::Fail => ("not ok", String::new()),
             Mark::Skip => ("ok", format!(" # SKIP {}", needs(outcome, requirement.id))),
-            Mark::Untested => ("not ok", " # TODO needs a case".to_owned()),
+            Mark::Untested => ("not ok", format!(" # TODO {}", untested(requirement))),
             Mark::Waived => {
                 ("ok", format!(" # SKIP {}", escape::tap(requirement.waived.unwrap_or_default())))
             }
