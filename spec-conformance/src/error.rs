@@ -91,6 +91,12 @@ pub enum Error {
         /// What is missing.
         needs: &'static str,
     },
+    /// A case has no stage on this host.
+    #[error("no stage can be made, which needs root: {why}")]
+    Stage {
+        /// What the stagehand said.
+        why: String,
+    },
     /// Somebody ended the run early.
     #[error("interrupted")]
     Interrupted,

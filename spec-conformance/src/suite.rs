@@ -211,12 +211,13 @@ impl Suite {
         let status = stagehand.wait().map_err(spawn_error)?;
         pumped?;
         let took = started.elapsed();
-        let findings = match told(case, &streams.out.text()) {
-            Some(findings) => findings,
-            None => case.fail_all(&match status.code() {
-                Some(stage::LATE) => format!("it had not ended after {:?}", self.within),
-                _ => format!("{status}: {}", streams.err.text().trim()),
-            }),
+        let findings = match (told(case, &streams.out.text()), status.code()) {
+            (Some(findings), _) => findings,
+            (None, Some(stage::LATE)) => case.fail_all(&format!("it had not ended after {:?}", self.within)),
+            (None, Some(stage::UNMADE)) if !interruption.raised() => {
+                return Err(Error::Stage { why: streams.err.text().trim().to_owned() });
+            }
+            (None, _) => case.fail_all(&format!("{status}: {}", streams.err.text().trim())),
         };
         Ok(CaseOutcome { case: case.id, took, findings })
     }

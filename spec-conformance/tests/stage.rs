@@ -158,3 +158,24 @@ fn what_the_host_has_not_is_said_before_anything_runs() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("auto, v1, v2, hybrid"), "{output:?}");
 }
+
+#[test]
+fn who_is_not_root_is_told_so_and_nothing_is_said_of_the_runtime() {
+    use std::os::unix::process::CommandExt;
+    let host = Host::new("exit 1");
+    let open = |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    open(host.directory.path());
+    open(&host.path("tmp"));
+    // Where the harness was built, others may not look.
+    for name in ["spec-conformance", "probe"] {
+        let built = Path::new(env!("CARGO_BIN_EXE_probe")).with_file_name(name);
+        std::fs::copy(built, host.path(name)).unwrap();
+    }
+    let mut command = Command::new(host.path("spec-conformance"));
+    command.args(host.harness(&["process-user"]).get_args());
+    command.env("TMPDIR", host.path("tmp")).uid(1000).gid(1000);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("needs root"), "{output:?}");
+    assert_eq!(host.stages(), Vec::<String>::new());
+}

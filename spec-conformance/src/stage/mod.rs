@@ -39,6 +39,8 @@ const PERFORM: &str = "--perform-on-stage";
 
 /// The exit status of a stagehand whose performer missed its deadline.
 pub(crate) const LATE: i32 = 3;
+/// The exit status of a stagehand or performer that could not make the stage: the host's fault, and not the runtime's.
+pub(crate) const UNMADE: i32 = 2;
 
 /// What a stage is for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
