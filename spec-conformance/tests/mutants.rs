@@ -219,6 +219,54 @@ const MUTANTS: &[Mutant] = &[
         "config-linux.network-devices.template",
         "config-linux.network-devices.up",
     ]),
+    mutant("propagation-ignored", &["mount-trees-propagation", "mounts-order"], &[
+        "config.linux-mount-options.private",
+        "config.linux-mount-options.rprivate",
+        "config.linux-mount-options.rshared",
+        "config.linux-mount-options.rslave",
+        "config.linux-mount-options.runbindable",
+        "config.linux-mount-options.shared",
+        "config.linux-mount-options.slave",
+        "config.linux-mount-options.unbindable",
+    ]),
+    mutant("recursive-read-only-ignored", &["mount-trees-recursive", "mount-options-flags"], &[
+        "config.linux-mount-options.rro",
+    ]),
+    mutant("mount-mappings-ignored", &["mapped-mounts", "mount-trees-bind"], &[
+        "config.linux-mount-options.idmap",
+        "config.linux-mount-options.idmap-container",
+        "config.linux-mount-options.idmap-none",
+        "config.linux-mount-options.idmap-own",
+        "config.linux-mount-options.ridmap",
+        "config.posix-platform-mounts.gid-alone",
+        "config.posix-platform-mounts.uid-alone",
+    ]),
+    mutant("id-mappings-swapped", &["namespaces-user", "namespaces-new"], &[
+        "config-linux.user-namespace-mappings.container-id",
+        "config-linux.user-namespace-mappings.host-id",
+        "config-linux.user-namespace-mappings.size",
+    ]),
+    mutant("listener-metadata-ignored", &["seccomp-listener", "seccomp-names"], &[
+        "config-linux.seccomp.metadata",
+    ]),
+    mutant("comparisons-ignored", &["seccomp-comparisons", "seccomp-names"], &[
+        "config-linux.seccomp.index",
+        "config-linux.seccomp.op",
+        "config-linux.seccomp.value",
+        "config-linux.seccomp.value-two",
+    ]),
+    mutant("errno-ignored", &["seccomp-actions", "seccomp-invalid", "seccomp-names"], &[
+        "config-linux.seccomp.errno",
+        "config-linux.seccomp.no-errno",
+    ]),
+    mutant("memory-policy-ignored", &["process-memory-policy", "process-scheduler"], &[
+        "config-linux.memory-policy.flags",
+        "config-linux.memory-policy.mode",
+        "config-linux.memory-policy.nodes",
+    ]),
+    mutant("affinity-ignored", &["process-affinity", "process-memory-policy"], &[
+        "config.linux-process.affinity-final",
+    ]),
     mutant("unknown-refused", &["document-unknown", "document-place"], &[
         "config.extensibility.unknown",
     ]),

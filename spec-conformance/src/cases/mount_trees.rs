@@ -137,20 +137,32 @@ const PROPAGATION: Case = Case {
     run: propagation,
 };
 
-/// Where the root is a slave, what comes from the host still has a master: otherwise it could not be made a slave.
+/// Where the root is a slave, what comes from the host still has a master: otherwise it could not be made a slave. What
+/// is made a slave must be one where it would otherwise be shared, too.
 fn propagation(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
-    let point = |option: &str| format!("/mnt/{option}");
-    let mut bundle = Bundle::new().set("/linux/rootfsPropagation", json!("slave"));
-    for (_, kind, option, _) in PROPAGATIONS {
-        bundle = bundle.push("/mounts", bind(&point(option), &[kind, option]));
-    }
-    let seen = runtime.observe(&bundle_with_tree(bundle, MsFlags::empty())?)?;
-    for (id, kind, option, is_so) in PROPAGATIONS {
-        let below = format!("{}/below", point(option));
-        for place in [point(option), below].iter().take(if kind == "rbind" { 2 } else { 1 }) {
-            let mount = seen.mount(place);
-            let words = mount.map(|mount| &mount.propagation);
-            checks.holds(id, &format!("{place} is {option}"), &words, mount.is_some_and(is_so));
+    let (slaves, all): (Vec<_>, Vec<_>) = (
+        PROPAGATIONS.iter().filter(|entry| entry.2.ends_with("slave")).collect(),
+        PROPAGATIONS.iter().collect(),
+    );
+    for (root, options) in [("slave", all), ("shared", slaves)] {
+        let point = |option: &str| format!("/mnt/{option}");
+        let mut bundle = Bundle::new().set("/linux/rootfsPropagation", json!(root));
+        for (_, kind, option, _) in &options {
+            bundle = bundle.push("/mounts", bind(&point(option), &[kind, option]));
+        }
+        let seen = runtime.observe(&bundle_with_tree(bundle, MsFlags::empty())?)?;
+        for (id, kind, option, is_so) in options {
+            let below = format!("{}/below", point(option));
+            for place in [point(option), below].iter().take(if *kind == "rbind" { 2 } else { 1 }) {
+                let mount = seen.mount(place);
+                let words = mount.map(|mount| &mount.propagation);
+                checks.holds(
+                    id,
+                    &format!("{place} is {option} in a {root} root"),
+                    &words,
+                    mount.is_some_and(is_so),
+                );
+            }
         }
     }
     Ok(())

@@ -46,6 +46,15 @@ pub(crate) const FAULTS: &[(&str, Fault)] = &[
     ("annotations-ignored", Config(|config| remove(config, "", "annotations"))),
     ("time-offsets-ignored", Config(|config| remove(config, "/linux", "timeOffsets"))),
     ("network-devices-ignored", Config(|config| remove(config, "/linux", "netDevices"))),
+    ("propagation-ignored", Config(propagation_ignored)),
+    ("recursive-read-only-ignored", Config(|config| without_option(config, "rro"))),
+    ("mount-mappings-ignored", Config(mount_mappings_ignored)),
+    ("id-mappings-swapped", Config(id_mappings_swapped)),
+    ("listener-metadata-ignored", Config(|config| remove(config, "/linux/seccomp", "listenerMetadata"))),
+    ("comparisons-ignored", Config(comparisons_ignored)),
+    ("errno-ignored", Config(errno_ignored)),
+    ("memory-policy-ignored", Config(|config| remove(config, "/linux", "memoryPolicy"))),
+    ("affinity-ignored", Config(|config| remove(config, "/process", "execCPUAffinity"))),
     ("unknown-refused", Refuse(|config| config.pointer("/linux/unknown").is_some())),
 ];
 
@@ -144,4 +153,42 @@ fn rbind_is_bind(config: &mut Value) {
             }
         }
     }
+}
+
+fn propagation_ignored(config: &mut Value) {
+    for name in ["private", "shared", "slave", "unbindable"] {
+        without_option(config, name);
+        without_option(config, &format!("r{name}"));
+    }
+}
+
+fn mount_mappings_ignored(config: &mut Value) {
+    for option in ["idmap", "ridmap"] {
+        without_option(config, option);
+    }
+    for mount in array(config, "/mounts").into_iter().flatten() {
+        remove(mount, "", "uidMappings");
+        remove(mount, "", "gidMappings");
+    }
+}
+
+/// Users as if they were groups, and groups as if they were users.
+fn id_mappings_swapped(config: &mut Value) {
+    if let Some(linux) = config["linux"].as_object_mut().filter(|linux| linux.contains_key("uidMappings")) {
+        let (users, groups) = (linux["uidMappings"].take(), linux["gidMappings"].take());
+        linux["uidMappings"] = groups;
+        linux["gidMappings"] = users;
+    }
+}
+
+fn rules(config: &mut Value) -> impl Iterator<Item = &mut Value> {
+    array(config, "/linux/seccomp/syscalls").into_iter().flatten()
+}
+
+fn comparisons_ignored(config: &mut Value) {
+    rules(config).for_each(|rule| remove(rule, "", "args"));
+}
+
+fn errno_ignored(config: &mut Value) {
+    rules(config).for_each(|rule| remove(rule, "", "errnoRet"));
 }

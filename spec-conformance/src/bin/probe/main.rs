@@ -16,6 +16,7 @@
 //! probe write PATH TEXT     replaces a file's content
 //! probe append PATH TEXT    adds a line to a file
 //! probe hook PATH TEXT [N]  reads its standard input, adds a line to a file, leaves with status N or 0
+//! probe await PATH SECONDS  leaves with 0 when there is such a file, or when the time is over
 //! probe descriptors         opens files until it is refused, prints how many descriptors it then has
 //! probe raise-limit         prints the hard RLIMIT_NOFILE, and whether it can be raised: "ok" or the errno's name
 //! probe notify MESSAGE...   sends each to the socket that NOTIFY_SOCKET names, see sd_notify(3)
@@ -63,6 +64,7 @@ fn run() -> u8 {
         ["cat"] => io::copy(&mut io::stdin().lock(), &mut io::stdout().lock()).map(|_| 0),
         ["stay", path] => obey::append(path, &std::process::id().to_string()).and_then(|_| obey::wait()),
         ["log-wait", path, text] => obey::append(path, text).and_then(|_| obey::wait()),
+        ["await", path, seconds] => obey::await_file(path, seconds),
         ["append", path, text] => obey::append(path, text),
         ["hook", path, text] => obey::hook(path, text, "0"),
         ["hook", path, text, status] => obey::hook(path, text, status),

@@ -3,11 +3,16 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, raise};
+
+use spec_conformance::Error;
+use spec_conformance::wait::{self, Deadline};
 
 use crate::{Outcome, sys};
 
@@ -46,6 +51,16 @@ pub(crate) fn append(path: &str, text: &str) -> Outcome {
 pub(crate) fn hook(path: &str, text: &str, status: &str) -> Outcome {
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
     append(path, text).map(|_| status.parse().unwrap_or(2))
+}
+
+/// For something that should not happen: when it does, nobody waits.
+pub(crate) fn await_file(path: &str, seconds: &str) -> Outcome {
+    let Ok(seconds) = seconds.parse() else { return Ok(2) };
+    let deadline = Deadline::after(Duration::from_secs(seconds));
+    match wait::for_file(Path::new(path), deadline, |_| true) {
+        Ok(_) | Err(Error::Deadline { .. }) => Ok(0),
+        Err(error) => Err(io::Error::other(error)),
+    }
 }
 
 pub(crate) fn descriptors() -> Outcome {

@@ -15,8 +15,16 @@ use crate::report::Report;
 use crate::runtime::Runtime;
 use crate::{Bundle, Error};
 
-pub(super) const CASES: &[Case] =
-    &[ORDER, ENVIRONMENT, failing::CREATE, failing::START, failing::STOP, failing::TIMEOUT, failing::INVALID];
+pub(super) const CASES: &[Case] = &[
+    ORDER,
+    ENVIRONMENT,
+    POSTSTART,
+    failing::CREATE,
+    failing::START,
+    failing::STOP,
+    failing::TIMEOUT,
+    failing::INVALID,
+];
 
 /// A kind of hook, and the clauses that are for it alone.
 struct Kind {
@@ -288,8 +296,6 @@ fn environment(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
                 let early = created[number];
                 checks.holds(kind.moment, "not before start", &early, !early);
                 checks.holds(kind.moment, "it ran before start returned", &started[number], started[number]);
-                let runs = peer.is_some_and(|peer| peer.args.iter().any(|arg| arg == "log-wait"));
-                checks.holds(kind.moment, "the program has been executed", &peer, runs);
             }
             "poststop" => {
                 checks.holds(kind.moment, "the container's process is gone", &peer, peer.is_none());
@@ -304,6 +310,26 @@ fn environment(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
 
 fn out(bundle: &Bundle, kind: &Kind) -> std::path::PathBuf {
     bundle.rootfs().join(format!("{}.json", kind.name))
+}
+
+const POSTSTART: Case = Case { id: "hooks-poststart", proves: &["config.poststart.moment"], run: poststart };
+
+/// The startContainer hook takes its time, so that the program is executed late. It would go on at once if the poststart
+/// hook came before.
+fn poststart(runtime: &Runtime, checks: &mut Checks) -> Result<(), Error> {
+    let (start, poststart) = (&KINDS[3], &KINDS[4]);
+    let bundle = logging()
+        .push("/hooks/startContainer", start.hook(&["probe", "await", "ROOT/seen.json", "1"]))
+        .push("/hooks/poststart", poststart.hook(&["probe", "report", "--stdin", "--out", "ROOT/seen.json"]))
+        .build()?;
+    let mut container = runtime.create(&bundle)?;
+    container.start()?.success()?;
+    container.wait_for_stdout("ready")?;
+    let path = bundle.rootfs().join("seen.json");
+    let seen = Report::parse_partial(&std::fs::read_to_string(&path).map_err(Error::file(&path))?)?;
+    let runs = seen.peer.as_ref().is_some_and(|peer| peer.args.iter().any(|arg| arg == "log-wait"));
+    checks.holds(poststart.moment, "the program has been executed", &seen.peer, runs);
+    Ok(())
 }
 
 /// What a hook is given: arguments, environment, the container's state.
