@@ -96,7 +96,8 @@ impl Case {
         checks.findings
     }
 
-    /// Runs the scenario. A requirement that it named and said nothing about has failed.
+    /// Runs the scenario here. A requirement that it named and said nothing about has failed. Some scenarios mount things
+    /// and can be run on a stage alone: see [`crate::suite`].
     pub fn conduct(&self, runtime: &Runtime) -> CaseOutcome {
         let started = Instant::now();
         let mut checks = Checks::default();

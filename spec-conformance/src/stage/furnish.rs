@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::mount::MsFlags;
@@ -20,6 +21,7 @@ use crate::report::proc_text;
 pub(super) fn furnish(directory: &Path, program: &Path, cgroups: &Made) -> Result<(), Error> {
     cgroups.join()?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP).map_err(Error::system("unshare"))?;
+    APART.store(true, Ordering::Relaxed);
     let nothing = None::<&Path>;
     mount(nothing, Path::new("/"), None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")?;
     read_only()?;
@@ -31,6 +33,10 @@ pub(super) fn furnish(directory: &Path, program: &Path, cgroups: &Made) -> Resul
     Ok(())
 }
 
+/// Whether this process has a mount table of its own.
+static APART: AtomicBool = AtomicBool::new(false);
+
+/// mount(2), on a stage: elsewhere it is refused, so that no case changes the host.
 #[expect(clippy::disallowed_methods, reason = "these paths are the harness's own, and no container's")]
 pub(crate) fn mount(
     source: Option<&Path>,
@@ -39,6 +45,9 @@ pub(crate) fn mount(
     flags: MsFlags,
     options: &str,
 ) -> Result<(), Error> {
+    if !APART.load(Ordering::Relaxed) {
+        return Err(Error::Host { needs: "a stage, which suite::Suite makes" });
+    }
     let done = nix::mount::mount(source, target, kind, flags, Some(options));
     done.map_err(|errno| Error::Mount { target: target.to_owned(), errno })
 }
@@ -173,4 +182,16 @@ fn hierarchies(chosen: &[Hierarchy]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn off_the_stage_nothing_is_mounted() {
+        let directory = tempfile::tempdir().unwrap();
+        let mounted = mount_new("tmpfs", directory.path(), MsFlags::empty(), "");
+        assert!(matches!(mounted, Err(Error::Host { .. })));
+    }
 }
