@@ -138,15 +138,19 @@ fn a_hostile_runtime_finds_nothing_of_the_host_that_it_can_change() {
         exit 1";
     let host = Host::new(attempts);
     let before = std::fs::read_to_string(host.path("runtime")).unwrap();
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    let output = host.harness(&["process-user"]).output().unwrap();
+    // What is the host's to it is not the machine's: a harness with a hole costs a test only.
+    let look = "hostname outer-conformance; \"$@\" >&2; code=$?; hostname; cat /proc/self/mountinfo /proc/net/dev; exit $code";
+    let harness = host.harness(&["process-user"]);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "--uts", "--net", "sh", "-c", look, "sh"]);
+    command.arg(harness.get_program()).args(harness.get_args()).env("TMPDIR", host.path("tmp"));
+    let output = command.stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let seen = String::from_utf8(output.stdout).unwrap();
+    assert!(seen.starts_with("outer-conformance\n") && !seen.contains("evil"), "{seen}");
     assert!(!host.path("evil").exists());
     assert_eq!(std::fs::read_to_string(host.path("runtime")).unwrap(), before);
-    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), name);
     assert!(!Path::new("/dev/evil-conformance").exists());
-    assert!(!Path::new("/sys/class/net/evil").exists());
-    assert!(!std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains("evil"));
     assert_eq!(cgroups("evil-conformance"), Vec::<PathBuf>::new());
     assert_eq!(host.stages(), Vec::<String>::new());
 }
