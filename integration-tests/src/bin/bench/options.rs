@@ -16,6 +16,8 @@ Times container runtimes in interleaved rounds, against each other and against a
 
   --rounds N         measurements of each item for each runtime (30), after one round that does not count
   --quick            6 rounds, and no item that takes a crowd of containers
+  --realtime         let no ordinary program run while one is measured (SCHED_RR, by chrt): for a machine with others
+                     on it, which wait meanwhile
   --items A,B        only these items; an unknown name lists all
   --runtimes A,B     only these of floor, ketch, crun, runc, youki
   --pause MS         wait before every measured command; otherwise 20 ms in every second round, 0 in the others
@@ -78,6 +80,8 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     /// Leave out what takes long to prepare.
     pub(crate) quick: bool,
+    /// Measure before all ordinary programs.
+    pub(crate) realtime: bool,
     /// Where the samples go, if anywhere.
     pub(crate) json: Option<PathBuf>,
     /// Where the page goes.
@@ -97,12 +101,15 @@ impl Options {
         let mut words = words.iter();
         while let Some(option) = words.next() {
             let option = option.to_string_lossy();
-            if option == "--quick" {
-                (options.quick, options.rounds) = (true, QUICK_ROUNDS);
-                continue;
+            match &*option {
+                "--quick" => (options.quick, options.rounds) = (true, QUICK_ROUNDS),
+                "--realtime" => options.realtime = true,
+                _ => {
+                    let value =
+                        words.next().ok_or_else(|| usage(&option, "unknown, or its value is missing"))?;
+                    options.set(&option, &value.to_string_lossy())?;
+                }
             }
-            let value = words.next().ok_or_else(|| usage(&option, "unknown, or its value is missing"))?;
-            options.set(&option, &value.to_string_lossy())?;
         }
         Ok(options)
     }
@@ -142,6 +149,7 @@ impl Default for Options {
             deadline: Duration::from_secs(10),
             seed: clock.as_secs(),
             quick: false,
+            realtime: false,
             json: None,
             html: None,
             markdown: None,
@@ -191,6 +199,7 @@ mod tests {
         let options = parse("--quick --rounds 3 --layout hybrid").unwrap();
         assert_eq!((options.quick, options.rounds, options.layout), (true, 3, Layout::Hybrid));
         assert_eq!(parse("--quick").unwrap().rounds, QUICK_ROUNDS);
+        assert!(parse("--realtime --seed 1").unwrap().realtime && !options.realtime);
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(crate) struct Conditions {
     pub(crate) layout: String,
     pub(crate) rounds: u32,
     pub(crate) pause: String,
+    /// Before all ordinary programs.
+    pub(crate) realtime: bool,
     pub(crate) seed: u64,
     /// The part of all processor time that others took meanwhile, 0 to 1.
     pub(crate) others: Option<f64>,
@@ -190,6 +192,7 @@ impl Conditions {
                 Pause::Always(pause) => format!("{} ms before each command", pause.as_millis()),
                 Pause::Mixed => "20 ms before each command in every second round, 0 in the others".into(),
             },
+            realtime: options.realtime,
             seed: options.seed,
             others: None,
             runtimes: runtimes.iter().map(program).collect(),

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -41,6 +42,11 @@ pub(crate) fn run(options: &Options, words: &[OsString]) -> Result<(), Error> {
 
     let program = env::current_exe().at("own program")?;
     let mut command = options.layout.command(&mounted, program.as_os_str())?;
+    if options.realtime {
+        let mut prior = Command::new("chrt");
+        prior.args(["--rr", "1"]).arg(command.get_program()).args(command.get_args());
+        command = prior;
+    }
     command.arg(INSIDE).args([scratch.path(), state.path()]).arg(&name).args(words);
     let mut inner = command.spawn().at("start the inner process")?;
     loop {

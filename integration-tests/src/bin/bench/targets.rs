@@ -203,7 +203,10 @@ pub(crate) fn markdown(results: &Results) -> String {
 /// What else ran, in a sentence.
 pub(crate) fn others_text(results: &Results) -> String {
     match results.conditions.others {
-        Some(part) => format!("Others took {:.0} % of the processors meanwhile.", part * 100.0),
+        Some(part) => {
+            let but = if results.conditions.realtime { ", after what was measured (SCHED_RR)" } else { "" };
+            format!("Others took {:.0} % of the processors meanwhile{but}.", part * 100.0)
+        }
         None => "It is not known what else ran.".into(),
     }
 }

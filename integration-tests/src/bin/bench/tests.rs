@@ -46,6 +46,7 @@ fn made_up() -> Results {
             layout: "v2".to_owned(),
             rounds: 3,
             pause: "now & then".to_owned(),
+            realtime: false,
             seed: 18_446_744_073_709_551_615,
             others: Some(0.1234),
             runtimes: vec![program("floor", true), program("ketch", true), program("crun", false)],
