@@ -112,14 +112,32 @@ fn items(results: &Results) -> String {
         let about = escaped(&item.about);
         let _ = write!(text, "<div class=\"card\"><h3>{about}{unit}</h3>{}", plot::samples(item));
         for row in item.rows.iter().filter(|row| row.failures > 0) {
-            let reason = escaped(row.failure.as_deref().unwrap_or_default());
-            let _ = write!(text, "<p class=\"note\">{}: {} failed: {reason}</p>", row.runtime, row.failures);
+            let times = if row.failures == 1 { "once" } else { "more than once" };
+            let _ = write!(text, "<p class=\"note\">{} failed {times}</p>", row.runtime);
         }
         text += "</div>\n";
     }
     text += "</div>\n";
+    text += &failures(results);
     for (item, reason) in &results.conditions.skipped {
         let _ = writeln!(text, "<p class=\"soft\">Not measured: {}: {}.</p>", escaped(item), escaped(reason));
+    }
+    text
+}
+
+/// The first failure of each runtime, in its own words: the others mostly say the same.
+fn failures(results: &Results) -> String {
+    let mut text = String::new();
+    for program in &results.conditions.runtimes {
+        let mut failed =
+            results.items.iter().filter_map(|item| Some((item, item.row(&program.name)?.failure.as_ref()?)));
+        let Some((item, reason)) = failed.next() else { continue };
+        let others = match failed.count() {
+            0 => String::new(),
+            count => format!(" It failed in {count} more items."),
+        };
+        let (name, about) = (escaped(&program.name), escaped(&item.about));
+        let _ = writeln!(text, "<p class=\"soft\">{name}, {about}: {}.{others}</p>", escaped(reason));
     }
     text
 }

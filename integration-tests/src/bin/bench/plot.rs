@@ -49,7 +49,7 @@ pub(crate) fn samples(item: &Measured) -> String {
     }
     let mut axis = String::new();
     for step in ticks(most) {
-        let (at, digits) = (x(step), usize::from(most < 4.0));
+        let (at, digits) = (x(step), if most < 0.5 { 2 } else { usize::from(most < 4.0) });
         let _ = write!(
             axis,
             "<path class=\"grid\" d=\"M{at:.1} {AXIS}V{y:.0}\"/>\
@@ -109,7 +109,7 @@ fn scale_end(item: &Measured) -> f64 {
 /// Three to six round numbers from zero on.
 fn ticks(most: f64) -> Vec<f64> {
     let magnitude = 10f64.powf(most.log10().floor());
-    let steps = [0.2, 0.25, 0.5, 1.0, 2.0].map(|step| step * magnitude);
+    let steps = [0.2, 0.5, 1.0, 2.0].map(|step| step * magnitude);
     let step = steps.into_iter().find(|step| most / step <= 5.5).unwrap_or(most);
     (0..=5).map(|count| f64::from(count) * step).filter(|tick| *tick <= most).collect()
 }
