@@ -80,10 +80,12 @@ pub(crate) struct Line {
     pub(crate) unsure: bool,
 }
 
-/// All targets of the layout that was measured.
+/// All targets of the layout and the items that were to be measured.
 pub(crate) fn lines(results: &Results) -> Vec<Line> {
     let mut lines = Vec::new();
-    for target in TARGETS {
+    let is_chosen =
+        |item: &str| results.item(item).is_some() || results.conditions.skipped.contains_key(item);
+    for target in TARGETS.iter().filter(|target| is_chosen(target.item)) {
         let measured = results.item(target.item);
         let peer = match target.item {
             "run" if results.conditions.layout != "v2" => Some(RUN_V1),
@@ -96,7 +98,8 @@ pub(crate) fn lines(results: &Results) -> Vec<Line> {
     }
     let absolute = [("binary", BINARY), ("least", LEAST_V2)];
     let on_v2 = |item: &&(&str, f64)| item.0 != "least" || results.conditions.layout == "v2";
-    lines.extend(absolute.iter().filter(on_v2).map(|(item, bound)| limit(results, item, *bound)));
+    let absolute = absolute.iter().filter(on_v2).filter(|(item, _)| is_chosen(item));
+    lines.extend(absolute.map(|(item, bound)| limit(results, item, *bound)));
     lines
 }
 
