@@ -15,7 +15,7 @@ usage: bench [OPTION...]                       (as root)
 Times container runtimes in interleaved rounds, against each other and against a floor written in C.
 
   --rounds N         measurements of each item for each runtime (30), after one round that does not count
-  --quick            6 rounds, and no item that takes a crowd of containers
+  --quick            12 rounds, and no item that takes a crowd of containers
   --realtime         let no ordinary program run while one is measured (SCHED_RR, by chrt): for a machine with others
                      on it, which wait meanwhile
   --items A,B        only these items; an unknown name lists all
@@ -59,7 +59,7 @@ impl Pause {
 }
 
 /// Of `--quick`; a `--rounds` after it has its way.
-const QUICK_ROUNDS: u32 = 6;
+const QUICK_ROUNDS: u32 = 12;
 
 /// What to measure and how.
 #[derive(Debug)]

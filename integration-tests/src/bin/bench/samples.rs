@@ -68,12 +68,12 @@ fn draw(samples: &[f64], random: &mut Random) -> Option<Summary> {
 }
 
 /// How far the medians of two halves of one series, every second sample each, are apart, as a part of the smaller
-/// one. Whatever two runtimes differ by less than this, the machine can have done. None below eight samples.
+/// one. Whatever two runtimes differ by less than this, the machine can have done. None below six samples.
 pub(crate) fn discord(samples: &[f64]) -> Option<f64> {
     let half = |first| samples.iter().skip(first).step_by(2).copied().collect::<Vec<_>>();
     let (one, other) = (Summary::of(&half(0))?.median, Summary::of(&half(1))?.median);
     let apart = one.max(other) / one.min(other) - 1.0;
-    (samples.len() >= 8 && apart.is_finite()).then_some(apart)
+    (samples.len() >= 6 && apart.is_finite()).then_some(apart)
 }
 
 /// What the JSON has: four digits after the point, as there is nothing behind them.
@@ -130,6 +130,6 @@ mod tests {
     fn halves_of_a_series_that_do_not_agree_are_told() {
         assert_eq!(discord(&[1.0; 8]), Some(0.0));
         assert_eq!(discord(&[1.0, 1.5].repeat(4)), Some(0.5));
-        assert_eq!(discord(&[1.0; 7]), None);
+        assert_eq!(discord(&[1.0; 5]), None);
     }
 }
