@@ -63,7 +63,7 @@ fn pid_in(path: &Path) -> i32 {
 }
 
 fn end(runtime: &Runtime, id: &str, pid: i32) {
-    runtime.call(["kill", id, "TERM"]).unwrap().success().unwrap();
+    runtime.call(["kill", id, "KILL"]).unwrap().success().unwrap();
     has_ended(pid);
     runtime.call(["delete", id]).unwrap().success().unwrap();
 }

@@ -236,6 +236,21 @@ fn l19_a_container_that_is_being_created_is_seen_as_creating_and_cannot_be_used(
     }
 }
 
+/// A process that began in a later tick of the clock, as one does that gets a number again: so many have come between.
+fn later_than(start_time: &Value) -> Child {
+    loop {
+        let mut other = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", other.id())).unwrap();
+        // proc(5): behind the name, which is in parentheses, it is the twentieth.
+        let began = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap();
+        if json!(began.parse::<u64>().unwrap()) != *start_time {
+            return other;
+        }
+        drop(other.stdin.take());
+        other.wait().unwrap();
+    }
+}
+
 #[test]
 fn l12_a_process_that_has_got_the_number_of_the_containers_is_left_alone() {
     let runtime = runtime();
@@ -246,9 +261,9 @@ fn l12_a_process_that_has_got_the_number_of_the_containers_is_left_alone() {
     container.kill("KILL").unwrap().success().unwrap();
     assert_eq!(container.wait().unwrap(), Exit::Signal(9));
     // Somebody else has the number now.
-    let mut other = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let path = runtime.root().join(container.id()).join("record.json");
     let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let mut other = later_than(&record["process"]["start_time"]);
     record["process"]["pid"] = json!(other.id());
     fs::write(&path, record.to_string()).unwrap();
     let state = container.state().unwrap();

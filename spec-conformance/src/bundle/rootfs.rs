@@ -1,8 +1,10 @@
 //! The root file system of a test bundle: a few directories, the probe, and on request busybox.
 
 use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::Error;
 
@@ -59,6 +61,11 @@ pub(super) fn add_file(root: &Path, path: &Path, content: &str) -> Result<(), Er
     fs::write(&path, content).map_err(Error::file(&path))
 }
 
+/// Another process copies. If this one had the program open for writing, so would one that another thread starts at
+/// that moment, and the kernel executes nothing that somebody may write to (execve(2), ETXTBSY).
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    fs::copy(from, to).map(drop).map_err(Error::file(from))
+    let status = Command::new("cp").arg("-p").arg(from).arg(to).status();
+    let status = status.map_err(|source| Error::Spawn { program: "cp".into(), source })?;
+    let failed = || io::Error::other(format!("cp to {}: {status}", to.display()));
+    if status.success() { Ok(()) } else { Err(Error::file(from)(failed())) }
 }
