@@ -1,4 +1,4 @@
-//! The command line is the one that engines speak: flags, output, exit statuses, logs. Contract: client-contract.md.
+//! The command line is the one that engines speak: flags, output, exit statuses, logs.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 //!
 //! They lie beside this file as they were recorded. What cannot be had here is replaced: the root file system and
 //! the sources of binds, hooks of the recording host, the path of the cgroup, and joined namespaces, which are
-//! those of an infra container that ketch runs. Contract: client-contract.md.
+//! those of an infra container that ketch runs.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod seen;

@@ -1,4 +1,4 @@
-//! Buildah, which calls the runtime itself. Contract: client-contract.md, section 8.
+//! Buildah, which calls the runtime itself.
 
 use crate::{Client, Scenario, podman};
 

@@ -1,4 +1,4 @@
-//! containerd's `ctr`, by containerd-shim-runc-v2. Contract: client-contract.md, section 4.
+//! containerd's `ctr`, by containerd-shim-runc-v2.
 
 use crate::{Client, Scenario};
 

@@ -1,4 +1,4 @@
-//! Docker: `docker`, by dockerd, its containerd and containerd-shim-runc-v2. Contract: client-contract.md, section 2.
+//! Docker: `docker`, by dockerd, its containerd and containerd-shim-runc-v2.
 
 mod build;
 mod daemons;

@@ -1,4 +1,4 @@
-//! Podman: `podman`, by conmon. Contract: client-contract.md, section 6.
+//! Podman: `podman`, by conmon.
 
 mod own;
 mod pods;

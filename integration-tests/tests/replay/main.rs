@@ -1,5 +1,5 @@
 //! The calls that engines were recorded to make, in their order, words and environments, are answered as they expect.
-//! The sessions are in sessions.rs. Contract: client-contract.md.
+//! The sessions are in sessions.rs.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod sessions;
