@@ -139,7 +139,7 @@ fn k49_k50_k51_k52_flags_of_exec_change_what_they_name_and_never_the_inheritable
 }
 
 #[test]
-fn k51_k54_a_capability_or_group_that_is_unknown_is_refused_by_name() {
+fn k51_k54_a_capability_or_cgroup_that_cannot_be_is_refused_by_name() {
     let runtime = runtime();
     let bundle = waiting();
     let container = running(&runtime, &bundle);

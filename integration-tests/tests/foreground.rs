@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use integration_tests::{in_a_terminal, read_until, running, runtime, text_of};
+use integration_tests::{deadline, in_a_terminal, read_until, running, runtime, text_of};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 use serde_json::json;
+use spec_conformance::wait::{Pidfd, for_file};
 use spec_conformance::{Bundle, Runtime};
 
 fn terminal(script: &str) -> Bundle {
@@ -174,16 +175,31 @@ fn p01_no_byte_of_the_output_is_lost_to_a_slow_caller_or_one_that_does_not_block
 #[test]
 fn k33_a_caller_that_reads_nothing_does_not_keep_the_run_from_being_ended() {
     let runtime = runtime();
-    let bundle = terminal("echo ready; busybox seq 20000; exec probe wait");
-    let (mut reader, writer) = std::io::pipe().unwrap();
-    let mut child = piped(&runtime, &bundle, OwnedFd::from(writer));
-    let mut first = [0; 1];
-    reader.read_exact(&mut first).unwrap();
-    // The pipe is full, or will be; the program is told and cannot end yet, or has.
-    signal(&child, Signal::SIGKILL);
-    child.wait().unwrap();
+    // Less than the terminal, the runtime and the pipe have room for, and more than the pipe has.
+    let bundle = terminal("busybox seq 1500");
+    let (_unread, writer) = std::io::pipe().unwrap();
+    fcntl(writer.as_fd(), FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    let id = runtime.fresh_id();
+    let pid_file = bundle.path().join("pid");
+    let mut command = runtime.command(["run", "--bundle", text_of(bundle.path()), "--pid-file"]);
+    let child = command.arg(&pid_file).arg(&id).stdin(Stdio::piped()).stdout(OwnedFd::from(writer));
+    let mut child = child.spawn().unwrap();
+    let text = for_file(&pid_file, deadline(), |text| !text.is_empty()).unwrap();
+    // It may have ended by now.
+    if let Ok(program) = Pidfd::open(text.parse().unwrap()) {
+        assert!(program.wait(deadline()).unwrap());
+    }
+    signal(&child, Signal::SIGTERM);
+    let run = Pidfd::open(i32::try_from(child.id()).unwrap()).unwrap();
+    assert!(run.wait(deadline()).unwrap(), "it waits for somebody to read");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(runtime.leftovers(&id), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn k33_output_that_nobody_can_ever_read_does_not_keep_the_run_from_ending() {
+    let runtime = runtime();
     let bundle = terminal("busybox seq 20000");
     let mut child = piped(&runtime, &bundle, OwnedFd::from(std::io::pipe().unwrap().1));
-    // Nobody can ever read it: what is left of the output does not count.
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

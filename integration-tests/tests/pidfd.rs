@@ -44,15 +44,15 @@ fn a07_the_annotation_says_it_too_and_the_flag_goes_before_it() {
     let runtime = runtime();
     let (annotated, flagged) = (DescriptorSocket::new(), DescriptorSocket::new());
     let bundle = Bundle::new()
-        .args(["/bin/probe", "true"])
+        .args(["/bin/probe", "exit", "0"])
         .set("/annotations", json!({"run.oci.pidfd_receiver": &annotated.path}))
         .build()
         .unwrap();
-    runtime.run(&bundle).unwrap();
+    runtime.run(&bundle).unwrap().success().unwrap();
     assert_eq!(annotated.receive().0, "standard");
     let mut command = runtime.command(["run", "--bundle"]);
     command.arg(bundle.path()).arg("--pidfd-socket").arg(&flagged.path).arg(runtime.fresh_id());
-    runtime.finish(command).unwrap();
+    runtime.finish(command).unwrap().success().unwrap();
     assert!(ends(&flagged.receive().1));
 }
 
@@ -98,4 +98,26 @@ fn k23_k47_a_socket_at_which_nobody_listens_is_an_error_and_nothing_is_left() {
     command.arg(deaf).args([container.id(), "/bin/probe", "wait"]);
     let refused = runtime.finish(command).unwrap();
     assert_eq!(refused.exit, Exit::Code(255), "{refused:?}");
+}
+
+#[test]
+fn k47_a_program_whose_pidfd_nobody_takes_is_an_error_and_does_not_run_on() {
+    let runtime = runtime();
+    let bundle = waiting();
+    let container = running(&runtime, &bundle);
+    let listener = UnixListener::bind(bundle.path().join("socket")).unwrap();
+    // Frozen, the program comes no further until the socket has been closed.
+    runtime.call(["pause", container.id()]).unwrap().success().unwrap();
+    let mut command = runtime.command(["exec", "--ignore-paused", "--pidfd-socket"]);
+    command.arg(bundle.path().join("socket")).args([container.id(), "/bin/probe", "wait"]);
+    std::thread::scope(|scope| {
+        let exec = scope.spawn(|| runtime.finish(command).unwrap());
+        drop(listener.accept().unwrap());
+        runtime.call(["resume", container.id()]).unwrap().success().unwrap();
+        let refused = exec.join().unwrap();
+        assert_eq!(refused.exit, Exit::Code(255), "{refused:?}");
+        assert!(refused.stderr.contains("pidfd socket: "), "{refused:?}");
+    });
+    let listed = runtime.call(["ps", "--format", "json", container.id()]).unwrap().success().unwrap();
+    assert_eq!(serde_json::from_str::<Vec<i32>>(&listed.stdout).unwrap(), [container.pid()]);
 }

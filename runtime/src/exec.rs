@@ -8,7 +8,6 @@ use libcontainer::error::{Error, ErrorKind};
 use libcontainer::plan::document;
 use libcontainer::state::Store;
 use libcontainer::timeline::{self, Phase};
-use nix::sys::signal::Signal;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 
 use crate::cli::Exec;
@@ -71,8 +70,7 @@ fn tell_pid(path: Option<&Path>, program: Running) -> Result<Running, Failure> {
     match write_pid_file(path, program.pid()) {
         Ok(()) => Ok(program),
         Err(failure) => {
-            // It may have ended by itself; ended or killed, it is ours to reap.
-            let _ended = program.signal(Signal::SIGKILL as i32).and_then(|()| program.wait());
+            program.give_up();
             Err(failure)
         }
     }

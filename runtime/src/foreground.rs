@@ -127,10 +127,12 @@ impl Attendance {
     /// What has happened; when the program has ended, what is left to be done, which may be nothing.
     fn wait(&self, program: &Running) -> io::Result<Vec<Event>> {
         let (stdin, stdout) = (io::stdin(), io::stdout());
-        let mut watched = vec![(Event::Signal, self.signals.as_fd(), PollFlags::POLLIN)];
+        let mut watched = Vec::new();
         if !self.ended {
+            // Before signals: one that comes after the end is for us.
             watched.push((Event::End, program.pidfd(), PollFlags::POLLIN));
         }
+        watched.push((Event::Signal, self.signals.as_fd(), PollFlags::POLLIN));
         // What the program says last comes before its end.
         watched
             .extend(self.relay.as_ref().map(|relay| (Event::Notification, relay.as_fd(), PollFlags::POLLIN)));

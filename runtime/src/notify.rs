@@ -57,7 +57,8 @@ impl AsFd for Relay {
 impl Relay {
     /// Makes the container's socket, if somebody waits and the container has a place for it.
     pub(crate) fn new(container: &Container) -> Result<Option<Relay>, Failure> {
-        let (Some(address), Some(path)) = (address(), container.notify_socket()) else { return Ok(None) };
+        let Some(address) = address() else { return Ok(None) };
+        let Some(path) = container.notify_socket() else { return Ok(None) };
         let theirs = match reach(&address) {
             Ok(theirs) => theirs,
             Err(error) => {

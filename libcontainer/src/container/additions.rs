@@ -1,11 +1,11 @@
 //! What the caller of the runtime adds to a config. Runs in the runtime's process.
 
 use std::borrow::Cow;
-use std::path::Path;
 
 use oci_spec::runtime::{Mount, Spec};
 
 use super::Options;
+use crate::state::Store;
 
 /// Where a container has the socket for its notifications. See sd_notify(3).
 const NOTIFY_DIRECTORY: &str = "/run/notify";
@@ -13,8 +13,8 @@ const NOTIFY_DIRECTORY: &str = "/run/notify";
 /// The name of that socket, here and there.
 pub const NOTIFY_SOCKET: &str = "notify.sock";
 
-/// The config with what `options` add. `notify` is the directory of the host that the container is to see.
-pub(super) fn apply<'a>(spec: &'a Spec, options: &Options, notify: &Path) -> Cow<'a, Spec> {
+/// The config with what `options` add, for a container that has its place in `store`.
+pub(super) fn apply<'a>(spec: &'a Spec, options: &Options, store: &Store) -> Cow<'a, Spec> {
     if options.environment.is_empty() && !options.notify {
         return Cow::Borrowed(spec);
     }
@@ -24,7 +24,7 @@ pub(super) fn apply<'a>(spec: &'a Spec, options: &Options, notify: &Path) -> Cow
         let mut mount = Mount::default();
         let flags = ["bind", "nosuid", "nodev", "noexec", "ro"].map(str::to_owned).to_vec();
         mount.set_destination(NOTIFY_DIRECTORY.into()).set_typ(Some("bind".to_owned()));
-        mount.set_source(Some(notify.to_owned())).set_options(Some(flags));
+        mount.set_source(Some(store.notify_directory(&options.id))).set_options(Some(flags));
         let mut mounts = spec.mounts().clone().unwrap_or_default();
         mounts.push(mount);
         spec.set_mounts(Some(mounts));
@@ -51,7 +51,7 @@ mod tests {
             "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["sh"], "env": ["A=1"]},
             "mounts": [{"destination": "/proc", "type": "proc"}]
         });
-        let spec = serde_json::to_value(apply(&spec(own), options, Path::new("/store/x/notify"))).unwrap();
+        let spec = serde_json::to_value(apply(&spec(own), options, &Store::new("/store"))).unwrap();
         (spec["process"]["env"].clone(), spec["mounts"].clone())
     }
 

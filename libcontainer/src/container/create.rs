@@ -110,6 +110,12 @@ impl Running {
         process::send_signal(self.pidfd(), signal)
     }
 
+    /// Kills and reaps it: a program that nobody can be told of does not run on.
+    pub fn give_up(self) {
+        // It may have ended by itself; ended or killed, it is ours to reap.
+        let _ended = self.signal(nix::libc::SIGKILL).and_then(|()| self.wait());
+    }
+
     /// Waits until it has ended.
     ///
     /// # Errors
@@ -137,8 +143,7 @@ pub fn compile(bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
 
 /// Compiles the plan for the config as it is in the store, where the container is to have its place.
 fn compile_in(store: &Store, bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
-    let notify = store.notify_directory(&options.id);
-    compile_for(bundle, &additions::apply(&bundle.spec, options, &notify), options)
+    compile_for(bundle, &additions::apply(&bundle.spec, options, store), options)
 }
 
 fn compile_for(bundle: &Bundle, spec: &Spec, options: &Options) -> Result<Plan, Error> {

@@ -1,6 +1,6 @@
 //! Runs one more program in a container.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use oci_spec::runtime::Process as SpecProcess;
 
@@ -118,8 +118,13 @@ impl Container {
                 }
             }
         })?;
-        let told = create::send_pidfd(options.pidfd_receiver.as_ref(), c"setns", Some(child.pidfd.as_fd()));
         let program = Running::new(child);
-        told.map(|()| program)
+        match create::send_pidfd(options.pidfd_receiver.as_ref(), c"setns", Some(program.pidfd())) {
+            Ok(()) => Ok(program),
+            Err(error) => {
+                program.give_up();
+                Err(error)
+            }
+        }
     }
 }
