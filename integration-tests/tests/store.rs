@@ -263,7 +263,7 @@ fn l12_a_process_that_has_got_the_number_of_the_containers_is_left_alone() {
     // Somebody else has the number now.
     let path = runtime.root().join(container.id()).join("record.json");
     let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    let mut other = later_than(&record["process"]["start_time"]);
+    let mut other = later_than(&record["process"]["startTime"]);
     record["process"]["pid"] = json!(other.id());
     fs::write(&path, record.to_string()).unwrap();
     let state = container.state().unwrap();

@@ -7,6 +7,7 @@ mod delete;
 mod events;
 mod exec;
 mod pause;
+mod pidfd;
 mod placement;
 mod start;
 mod stats;

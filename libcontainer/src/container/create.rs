@@ -1,7 +1,6 @@
 //! Makes containers: `create`, and `run`, which starts them too.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -23,9 +22,9 @@ use crate::plan::systemd::UnitName;
 use crate::plan::{Choices, Plan, seccomp};
 use crate::state::{CgroupDirectory, Entry, Identity, Record, Refused, Store, VERSION};
 use crate::sys::process::{self, Child, Exit};
-use crate::sys::{Call, Stop, fs, socket};
+use crate::sys::{Call, Stop, fs};
 
-use super::{Container, State, Status, additions, run_poststop, state_text};
+use super::{Container, State, Status, additions, pidfd, run_poststop, state_text};
 use crate::channel::{At, Channel};
 use crate::timeline::{self, Phase};
 
@@ -337,7 +336,7 @@ fn make(
     let gone = || Error::new(ErrorKind::System, "container init died while it was being set up");
     let record = drafted.take().ok_or_else(gone)?;
     reservation.entry().publish_record()?;
-    send_pidfd(options.pidfd_receiver.as_ref(), c"standard", launched.pidfd())?;
+    pidfd::send(options.pidfd_receiver.as_ref(), c"standard", launched.pidfd())?;
     let running = launched.commit(later).map_err(|failure| Error::launch(plan, &failure.into()))?;
     Ok((Container { entry: reservation.commit(), record, config: OnceLock::new() }, running))
 }
@@ -355,18 +354,6 @@ pub(super) fn warn(warnings: &[Finding]) {
     for finding in warnings {
         tracing::warn!("{finding}");
     }
-}
-
-/// Sends a pidfd to who wants it. The message has the words that runc has: "standard" for a container's first process,
-/// "setns" for one of exec.
-pub(super) fn send_pidfd(
-    receiver: Option<&OwnedFd>,
-    words: &CStr,
-    pidfd: Option<BorrowedFd<'_>>,
-) -> Result<(), Error> {
-    let Some((receiver, pidfd)) = receiver.zip(pidfd) else { return Ok(()) };
-    socket::send_all(receiver.as_fd(), words.to_bytes(), pidfd)
-        .map_err(|stop| Error::new(ErrorKind::System, format!("pidfd socket: {stop}")).because(stop))
 }
 
 /// The record with what exists by now. `None` if the process is gone: then it has said why.

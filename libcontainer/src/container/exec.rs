@@ -13,7 +13,7 @@ use crate::plan::step::Step;
 use crate::sys::Call;
 
 use super::placement::CgroupBelow;
-use super::{Container, Running, Status, create};
+use super::{Container, Running, Status, create, pidfd};
 
 /// What the caller decides about one more program.
 #[derive(Debug, Default)]
@@ -119,7 +119,7 @@ impl Container {
             }
         })?;
         let program = Running::new(child);
-        match create::send_pidfd(options.pidfd_receiver.as_ref(), c"setns", Some(program.pidfd())) {
+        match pidfd::send(options.pidfd_receiver.as_ref(), c"setns", Some(program.pidfd())) {
             Ok(()) => Ok(program),
             Err(error) => {
                 program.give_up();
