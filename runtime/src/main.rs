@@ -34,10 +34,9 @@ use libcontainer::timeline;
 use log::Log;
 use outcome::Failure;
 
-/// musl's own asks the kernel for every few allocations, which is most of what it costs to read a config.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: libcontainer::sys::heap::Heap = libcontainer::sys::heap::Heap::new();
 
 /// Commands that put a process of this program into a container.
 const ENTERING: [&str; 3] = ["create", "exec", "run"];

@@ -16,6 +16,7 @@ pub mod copy;
 pub mod creds;
 pub mod directory;
 pub mod fs;
+pub mod heap;
 pub mod listener;
 pub mod mount;
 pub mod netlink;

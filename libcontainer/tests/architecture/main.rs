@@ -38,7 +38,7 @@ const FLOORS: &[(&str, &str)] = &[
 const OUTSIDE: &[(&str, &str)] = &[
     ("stats", "std serde"),
     ("plan", "std nix::libc nix::errno oci_spec serde serde_json thiserror"),
-    ("sys", "std nix"),
+    ("sys", "std nix dlmalloc"),
 ];
 
 /// Parts of the standard library that act: `plan` only decides, `stats` only reads texts.
