@@ -5,6 +5,7 @@
 //!                <-- Reached(Namespaces)   only if the user namespace is made after the clone
 //! Go(Namespaces) -->                       ids are mapped
 //! Go(Cgroup)     -->                       only if init moves itself into version 1 cgroups, or ids were mapped
+//! Go(Network)    -->                       only if the runtime makes the network namespace, which comes with it
 //!                <-- Forked(pid)           only if a second process is needed; the first one ends
 //!                <-- Reached(Sources)      only for more mounts than the runtime has opened sources for; repeated
 //! Go(Sources)    -->                       with the next of them
@@ -49,6 +50,8 @@ pub(crate) enum Milestone {
     Sources = 6,
     /// The filter is loaded, and whoever answers its calls has the listener.
     Listener = 7,
+    /// The new network namespace exists.
+    Network = 8,
 }
 
 const MILESTONES: &[Milestone] = &[
@@ -59,6 +62,7 @@ const MILESTONES: &[Milestone] = &[
     Milestone::Start,
     Milestone::Sources,
     Milestone::Listener,
+    Milestone::Network,
 ];
 
 /// A step that failed, and why: twelve bytes between the processes.
@@ -264,6 +268,28 @@ impl Channel {
     /// [`Call::Closed`] if the other side is gone.
     pub(crate) fn await_go(&self, milestone: Milestone) -> Result<(), Stop> {
         is_go(self.receive()?, milestone)
+    }
+
+    /// Waits for the network namespace.
+    ///
+    /// # Errors
+    /// As [`Channel::await_go`].
+    // Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+    #[inline(never)]
+    pub(crate) fn await_network(&self) -> Result<OwnedFd, Stop> {
+        let (mut frame, mut namespace) = ([0; FRAME], [const { None }; socket::DESCRIPTORS_MAX]);
+        let length = socket::receive_descriptors(self.fd(), &mut frame, &mut namespace)?;
+        is_go(understand(frame, length)?, Milestone::Network)?;
+        let [namespace, ..] = namespace;
+        namespace.ok_or(Stop::new(Call::Recv, Errno::EBADMSG))
+    }
+
+    /// Hands over the network namespace.
+    ///
+    /// # Errors
+    /// EPIPE if the other side is gone.
+    pub(crate) fn send_network(&self, namespace: OwnedFd) -> Result<(), Stop> {
+        socket::send_descriptors(self.fd(), &Message::Go(Milestone::Network).encode(), &[namespace])
     }
 
     /// Asks for the next sources of mounts, and waits for them.

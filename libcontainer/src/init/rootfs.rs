@@ -13,16 +13,17 @@ use std::os::fd::{AsFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::channel::{Channel, Failure};
+use crate::channel::{At, Channel, Failure};
 use crate::fault::Fault;
 use crate::hooks::{Program as Hook, StateText, Streams};
 use crate::path::{PATH_MAX, RootPath};
 use crate::plan::mounts::Rootfs;
+use crate::plan::namespaces::Namespace;
 use crate::plan::process::Kernel;
 use crate::plan::step::Step;
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::mount::{self, Change};
-use crate::sys::{Nearby, Root, Stop, attributes};
+use crate::sys::{Nearby, Root, Stop, attributes, process as sys_process};
 
 pub(crate) use instance::make;
 pub(crate) use mounts::clone_source;
@@ -37,6 +38,8 @@ pub(crate) struct Build<'a> {
     pub(crate) kernel: &'a Kernel,
     /// The sources of mounts that the runtime opens.
     pub(crate) sources: Sources,
+    /// The network namespace comes from the runtime, and has not come yet.
+    pub(crate) network_comes: bool,
     /// The runtime waits for the environment, to run hooks.
     pub(crate) announce: bool,
     /// Hooks to run before the root is changed.
@@ -63,6 +66,9 @@ pub(super) fn build(build: &mut Build<'_>, channel: &Channel, fault: Fault) -> R
     fault.attempt(Step::Propagation, || mount::change_at(c"/", rootfs.host_propagation.flags))?;
     let mut root = fault.attempt(Step::Root, || attach_root(rootfs))?;
     for (entry, i) in rootfs.mounts.iter().zip(0..) {
+        if entry.is_of_network() || entry.is_opened_by_runtime() {
+            join_network(build, channel)?;
+        }
         root = fault.attempt(Step::Mount(i), || {
             let source = entry.is_opened_by_runtime().then(|| build.sources.take(channel)).transpose()?;
             mounts::add(&root, entry, source)?;
@@ -70,6 +76,7 @@ pub(super) fn build(build: &mut Build<'_>, channel: &Channel, fault: Fault) -> R
             root.top()
         })?;
     }
+    join_network(build, channel)?;
     let mut nearby = Nearby::default();
     for (device, i) in rootfs.devices.iter().zip(0..) {
         let make = if rootfs.bind_devices { devices::bind } else { devices::make };
@@ -79,6 +86,15 @@ pub(super) fn build(build: &mut Build<'_>, channel: &Channel, fault: Fault) -> R
         fault.attempt(Step::Link(i), || devices::link(&root, &mut nearby, link))?;
     }
     Ok(root)
+}
+
+/// Joins the network namespace that the runtime makes meanwhile, if it does and that has not been done.
+fn join_network(build: &mut Build<'_>, channel: &Channel) -> Result<(), Failure> {
+    if std::mem::take(&mut build.network_comes) {
+        let namespace = channel.await_network().at(Step::Network)?;
+        sys_process::setns(namespace.as_fd(), Namespace::Network.flag()).at(Step::Network)?;
+    }
+    Ok(())
 }
 
 fn open_root(path: &CStr) -> Result<Root, Stop> {

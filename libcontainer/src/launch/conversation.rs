@@ -1,14 +1,17 @@
 //! The runtime's side of the conversation with the container's process. Runs in the runtime's process.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::libc;
 use nix::poll::PollFlags;
 
 use super::cgroup::Group;
 use super::supply::Supply;
-use super::{Because, Broken, Launched, Settings, devices, idmap, net_devices, systemd};
+use super::{
+    Because, Broken, Inside, Launched, OWN_NETWORK, Settings, devices, idmap, net_devices, systemd,
+};
 use crate::channel::{At, Channel, Failure, Message, Milestone};
+use crate::fault::Fault;
 use crate::hooks::{self, Stage};
 use crate::host;
 use crate::plan::Plan;
@@ -17,6 +20,7 @@ use crate::plan::hooks::Hook;
 use crate::plan::namespaces::Namespace;
 use crate::plan::step::Step;
 use crate::plan::systemd::Unit;
+use crate::sys::attributes;
 use crate::sys::process::{self, Child, Leash};
 use crate::sys::{Call, Stop};
 use crate::timeline::{self, Phase};
@@ -37,6 +41,10 @@ impl<'a> Conversation<'a, '_> {
     /// Talks to the container's process until it is ready to start.
     pub(super) fn hold(&mut self, launched: &mut Launched<'a>) -> Result<(), Broken> {
         let (plan, fault) = (self.plan, self.settings.fault);
+        if plan.lends_network() {
+            let network = make_network(plan, fault).map_err(|failure| self.first_cause(launched, failure.into()))?;
+            launched.channel.send_network(network).or_else(|_| self.hear_last_words(launched))?;
+        }
         self.make_cgroups(launched).map_err(|broken| self.first_cause(launched, broken))?;
         if self.waits {
             launched
@@ -224,6 +232,18 @@ pub(super) fn died() -> Failure {
 
 pub(super) fn garbled() -> Failure {
     Failure { step: Step::Channel, stop: Stop { call: Call::Recv, errno: libc::EBADMSG } }
+}
+
+/// Makes the container's network namespace.
+fn make_network(plan: &Plan, fault: Fault) -> Result<OwnedFd, Failure> {
+    // This thread is in there until it has a descriptor of it.
+    let inside = fault.attempt(Step::Network, Inside::new_network)?;
+    if plan.kernel.loopback {
+        fault.attempt(Step::Loopback, attributes::loopback_up)?;
+    }
+    let network = process::own_namespace(OWN_NETWORK).at(Step::Network);
+    drop(inside);
+    network
 }
 
 fn attach_program(plan: &Plan, group: &Group<'_>) -> Result<(), Stop> {

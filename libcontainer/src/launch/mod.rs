@@ -248,6 +248,7 @@ fn prepare<'a>(
         }
         None => Start::Runtime,
     };
+    let lent_network = plan.lends_network();
     let enter = Entering {
         entry: &plan.entry,
         joins,
@@ -255,7 +256,8 @@ fn prepare<'a>(
         waits: !tasks.is_empty() || plan.cgroup.unit.is_some() || plan.entry.clone.contains(Namespace::User),
         tasks,
         become_root: plan.ids.become_root,
-        loopback: plan.kernel.loopback,
+        loopback: plan.kernel.loopback && !lent_network,
+        lent_network,
         cpus: Cpus::All,
     };
     let hooks = &plan.hooks;
@@ -263,6 +265,7 @@ fn prepare<'a>(
         rootfs: &plan.rootfs,
         kernel: &plan.kernel,
         sources,
+        network_comes: lent_network,
         announce: !hooks.prestart.is_empty()
             || !hooks.create_runtime.is_empty()
             || !plan.net_devices.is_empty(),
@@ -362,6 +365,20 @@ struct Inside {
 
 impl Inside {
     fn enter(namespace: BorrowedFd<'_>, kind: Namespace) -> Result<Inside, Stop> {
+        let inside = Inside::ready(kind)?;
+        process::setns(namespace, kind.flag())?;
+        Ok(inside)
+    }
+
+    /// In a new network namespace.
+    fn new_network() -> Result<Inside, Stop> {
+        let inside = Inside::ready(Namespace::Network)?;
+        process::unshare(Namespace::Network.flag())?;
+        Ok(inside)
+    }
+
+    /// Where it is, and sure of the way back.
+    fn ready(kind: Namespace) -> Result<Inside, Stop> {
         let file = match kind {
             Namespace::Pid => c"/proc/thread-self/ns/pid_for_children",
             _ => OWN_NETWORK,
@@ -369,7 +386,6 @@ impl Inside {
         let inside = Inside { own: process::own_namespace(file)?, kind };
         // Who may not come back does not go.
         process::setns(inside.own.as_fd(), kind.flag())?;
-        process::setns(namespace, kind.flag())?;
         Ok(inside)
     }
 }

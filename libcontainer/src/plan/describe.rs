@@ -135,6 +135,7 @@ fn phrase(step: Step) -> &'static str {
         Step::Clone => "create the container's process",
         Step::MapIds => "map the ids of the user namespace",
         Step::Unshare => "make the new namespaces",
+        Step::Network => "make the network namespace",
         Step::Refork => "create the process of the new pid namespace",
         Step::CgroupOwner => "hand the cgroup over to the container's user",
         Step::BecomeRoot => "become root of the user namespace",

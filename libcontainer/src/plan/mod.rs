@@ -169,6 +169,15 @@ impl Plan {
         Ok(ExecPlan { become_root: ids.become_root, process, affinity, seccomp, warnings })
     }
 
+    /// The runtime makes the new network namespace and hands it over, while the container's process mounts: the one takes
+    /// as long as the other. Not if the process waits for cgroups meanwhile, or if another user namespace is to own it.
+    #[must_use]
+    pub fn lends_network(&self) -> bool {
+        let legacy = self.cgroup.hierarchies.iter().any(|h| h.version == facts::CgroupVersion::V1);
+        let waits = legacy || self.cgroup.unit.is_some();
+        self.entry.unshare.contains(namespaces::Namespace::Network) && !self.entry.changes_user() && !waits
+    }
+
     /// Every step of this plan that can fail by itself, about in the order in which they are taken.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
@@ -216,6 +225,7 @@ impl Plan {
             (Step::Unshare, !self.entry.unshare.is_empty() || self.entry.unshare_user),
             (Step::MapIds, self.ids.maps.is_some()),
             (Step::BecomeRoot, self.ids.become_root),
+            (Step::Network, self.lends_network()),
             (Step::Loopback, self.kernel.loopback),
             (Step::Refork, self.entry.refork),
             (Step::Unit, self.cgroup.unit.is_some()),

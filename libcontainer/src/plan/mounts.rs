@@ -221,6 +221,19 @@ impl Mount {
         }
     }
 
+    /// What it shows may depend on the network namespace of who mounts it.
+    #[must_use]
+    pub fn is_of_network(&self) -> bool {
+        const OTHERS: [&str; 7] = ["cgroup", "cgroup2", "devpts", "mqueue", "proc", "ramfs", "tmpfs"];
+        match &self.what {
+            What::Filesystem { fstype, .. } | What::Detached(Detached { fstype, .. }) => {
+                !OTHERS.contains(&fstype.as_str())
+            }
+            What::Sysfs { .. } => true,
+            What::Bind { .. } | What::Remount { .. } | What::Cgroup { .. } | What::CgroupTree { .. } => false,
+        }
+    }
+
     /// Options that the file system is given as they are.
     #[must_use]
     pub fn data(&self) -> &str {

@@ -158,6 +158,8 @@ steps! {
     Channel = 57,
     /// Giving the listener of the seccomp filter to its agent.
     SendListener = 58,
+    /// Making the new network namespace beside the container's process.
+    Network = 71,
     /// Opening the files that hooks print into.
     HookOutput = 70,
     /// Restricting the runtime to the CPUs on which a program joins.
