@@ -1,17 +1,23 @@
 //! Keeps the runtime's binary out of a container's reach. Runs first thing in the runtime's process.
 //!
 //! A process that enters a container can be made to execute /proc/self/exe there, which is the host's binary,
-//! and another one can then open and overwrite it (CVE-2019-5736). So a runtime that is about to put a process
-//! into a container executes itself again from something that nobody can write to.
+//! and another one can then open and overwrite it (CVE-2019-5736). So whatever of the runtime gets into a container
+//! executes something that nobody can write to: a mount of its binary that is read-only, or a copy.
+//!
+//! A process changes to the mount while it runs. The container's first process does so when it is cloned, as nobody is
+//! with it; who joins others has to have done it before. Where the kernel has no such change, the runtime executes itself
+//! again.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 
+use crate::sys::image::Image;
 use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Strings};
 use crate::sys::{Call, Stop, fs, timeline};
@@ -20,24 +26,64 @@ use crate::sys::{Call, Stop, fs, timeline};
 const MARK: &str = "_KETCH_SEALED";
 const OWN_BINARY: &std::ffi::CStr = c"/proc/self/exe";
 
-/// Executes this program again from a sealed copy of its binary; returns if this is that copy, with the time when it
-/// began, in nanoseconds of CLOCK_MONOTONIC.
+static SEALED: OnceLock<Sealed> = OnceLock::new();
+
+#[derive(Debug)]
+struct Sealed {
+    /// What children change to, if this process has not.
+    image: Option<Image>,
+    /// Left open: the kernel would take its time to dissolve the mount now, and does so when the process ends.
+    _mount: OwnedFd,
+}
+
+/// Has this process execute a sealed copy of its binary: for who joins processes that may look at it. Tells when it began
+/// to, in nanoseconds of CLOCK_MONOTONIC.
 ///
-/// The calling process must not have done anything yet: everything but open files is lost.
+/// The calling process must not have done anything yet, and has one thread: everything but open files may be lost, and
+/// then all begins again.
 ///
 /// # Errors
 /// The binary can be sealed neither by a mount nor by a copy.
 pub fn enter() -> Result<Option<u64>, Stop> {
+    seal(true)
+}
+
+/// As [`enter`], for who makes containers: it is their first processes that change, and where the kernel has no such
+/// change, this one.
+///
+/// # Errors
+/// As [`enter`].
+pub fn prepare() -> Result<Option<u64>, Stop> {
+    seal(false)
+}
+
+/// What a child is to change to, if this process has not.
+#[must_use]
+pub(crate) fn image() -> Option<&'static Image> {
+    SEALED.get()?.image.as_ref()
+}
+
+fn seal(at_once: bool) -> Result<Option<u64>, Stop> {
     let began = timeline::now();
     if let Some(mark) = std::env::var_os(MARK) {
         check()?;
         return Ok(mark.to_str().and_then(|mark| mark.parse().ok()));
     }
     // A mount costs a tenth of a copy. It takes the rights to mount, and Linux 5.12.
-    let sealed = match by_mount() {
-        Err(_) => by_copy()?,
-        Ok(sealed) => sealed,
-    };
+    let Ok(mount) = by_mount() else { return execute(&by_copy()?, began).map(Some) };
+    let image = fs::reopen(mount.as_fd(), libc::O_RDONLY).and_then(Image::new);
+    match image {
+        Ok(image) if !at_once || image.take().is_ok() => {
+            // One that is there already is as good.
+            let _first = SEALED.set(Sealed { image: (!at_once).then_some(image), _mount: mount });
+            Ok(Some(began))
+        }
+        _ => execute(&mount, began).map(Some),
+    }
+}
+
+/// Executes this program from the beginning, by another file.
+fn execute(sealed: &OwnedFd, began: u64) -> Result<u64, Stop> {
     let text = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Stop::new(Call::Execve, Errno::EINVAL));
     let args = std::env::args_os().map(|arg| text(arg.into_vec())).collect::<Result<Vec<_>, Stop>>()?;
     let variables =
@@ -80,7 +126,5 @@ fn by_copy() -> Result<OwnedFd, Stop> {
         SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     fcntl(&copy, FcntlArg::F_ADD_SEALS(seals)).map_err(refused(Call::Memfd))?;
     // Executed through a descriptor that cannot write: the kernel refuses a file that is open for writing.
-    let path = CString::new(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy)));
-    let path = path.map_err(|_| Stop::new(Call::Open, Errno::EINVAL))?;
-    fs::open(fs::CWD, &path, OFlag::O_RDONLY.bits(), 0)
+    fs::reopen(copy.as_fd(), libc::O_RDONLY)
 }

@@ -15,7 +15,7 @@ use crate::sys::{Stop, timeline as notes};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Phase {
-    /// The first start of the program, up to the second one, which is sealed.
+    /// The start of the program, with the seal, up to the timeline's own.
     Seal,
     /// Understanding the command line.
     CommandLine,
@@ -40,7 +40,7 @@ pub enum Phase {
 }
 
 const PHASES: &[(Phase, &str)] = &[
-    (Phase::Seal, "start, and execute a sealed binary"),
+    (Phase::Seal, "start, and seal the binary"),
     (Phase::CommandLine, "understand the command line"),
     (Phase::Read, "read config.json"),
     (Phase::Compile, "look at the host and compile the plan"),

@@ -29,7 +29,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use libcontainer::timeline;
+use libcontainer::sys::Stop;
+use libcontainer::{seal, timeline};
 
 use log::Log;
 use outcome::Failure;
@@ -38,21 +39,11 @@ use outcome::Failure;
 #[global_allocator]
 static HEAP: libcontainer::sys::heap::Heap = libcontainer::sys::heap::Heap::new();
 
-/// Commands that put a process of this program into a container.
-const ENTERING: [&str; 3] = ["create", "exec", "run"];
-
 fn main() -> ExitCode {
-    // Before anything else is done, because it executes this program again. A container of such a name, say,
-    // causes it too: that costs a millisecond, and reading the command line twice costs every container some.
-    let mut began = None;
-    if std::env::args_os().skip(1).any(|arg| ENTERING.iter().any(|name| arg == *name)) {
-        began = match libcontainer::seal::enter() {
-            Ok(began) => began,
-            Err(stop) => {
-                return finish(Err(Failure::new(format!("seal the runtime's binary: {stop}"))), None);
-            }
-        };
-    }
+    let began = match seal() {
+        Ok(began) => began,
+        Err(stop) => return finish(Err(Failure::new(format!("seal the runtime's binary: {stop}"))), None),
+    };
     let cli = match parse::parse(checkpoint::spelled_out(std::env::args_os()).collect()) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -73,6 +64,20 @@ fn main() -> ExitCode {
         None => commands::run(&cli.global, command),
     };
     finish(result, Some(&log))
+}
+
+/// Keeps the binary out of the reach of containers, if the command may put a process of this program into one. Before
+/// anything else is done, because it may execute this program again. A container of such a name, say, causes it too: that
+/// costs a fraction of a millisecond, and reading the command line twice costs every container some.
+fn seal() -> Result<Option<u64>, Stop> {
+    let has = |word: &str| std::env::args_os().skip(1).any(|arg| arg == word);
+    if has("exec") {
+        seal::enter()
+    } else if has("create") || has("run") {
+        seal::prepare()
+    } else {
+        Ok(None)
+    }
 }
 
 /// Does `act` with a timeline, and writes that whatever becomes of it. A command that is done stays so.

@@ -21,6 +21,7 @@ use crate::fault::Fault;
 use crate::hooks::{LastWords, Stage};
 use crate::plan::step::Step;
 use crate::sys::fs::{self, Proc};
+use crate::sys::image::Image;
 use crate::sys::{Stop, attributes, process as sys_process, signal};
 use crate::timeline;
 
@@ -33,6 +34,8 @@ pub(crate) use rootfs::{Build, Sources, clone_source, make};
 pub(crate) struct Orders<'a> {
     /// The conversation with the runtime.
     pub(crate) channel: Channel,
+    /// What to change to before anything else is done; nothing if the runtime has.
+    pub(crate) image: Option<&'static Image>,
     /// The host's procfs.
     pub(crate) proc: Proc,
     /// The way into the namespaces.
@@ -100,8 +103,11 @@ pub(crate) fn run(orders: &mut Orders<'_>) -> i32 {
     }
 }
 
-/// Leaves the runtime's world behind: its signals, its files, its namespaces.
+/// Leaves the runtime's world behind: its binary, its signals, its files, its namespaces.
 fn arrive(orders: &mut Orders<'_>) -> Result<(), Failure> {
+    if let Some(image) = orders.image {
+        orders.fault.attempt(Step::Seal, || image.take())?;
+    }
     orders.fault.attempt(Step::Signals, signal::reset_dispositions)?;
     orders.fault.attempt(Step::CloseFiles, || sys_process::close_all_but(&orders.keep))?;
     if let Some(score) = orders.program.as_ref().and_then(|program| program.process.oom_score_adj.as_ref()) {

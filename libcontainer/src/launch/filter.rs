@@ -21,6 +21,7 @@ use architecture::{Architecture, X32_BIT};
 pub use architecture::{architectures, library_version};
 use program::{Comparison, Graph, Id};
 use rules::{Choice, decide, value};
+use table::Named;
 
 // Where struct seccomp_data has the number of the call and its architecture.
 const NUMBER: u32 = 0;
@@ -64,6 +65,7 @@ pub(crate) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
             architectures.push(architecture);
         }
     }
+    let rules = Rules::of(plan);
     let mut graph = Graph::default();
     let mut start = graph.finish(value(UNLISTED));
     let mut done = Vec::with_capacity(architectures.len());
@@ -73,7 +75,7 @@ pub(crate) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
         if !done.contains(&architecture.audit) {
             done.push(architecture.audit);
             let sharing = architectures.iter().filter(|other| other.audit == architecture.audit);
-            let ranges = ranges(&mut graph, plan, &sharing.copied().collect::<Vec<_>>());
+            let ranges = ranges(&mut graph, &rules, &sharing.copied().collect::<Vec<_>>());
             let search = graph.search(&ranges);
             let search = graph.load(NUMBER, search);
             start = graph.test(Comparison::Equal, architecture.audit, search, start);
@@ -88,11 +90,11 @@ pub(crate) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
 }
 
 /// What each number leads to, by the first number of each range.
-fn ranges(graph: &mut Graph, plan: &Seccomp, sharing: &[&Architecture]) -> Vec<(u32, Id)> {
+fn ranges(graph: &mut Graph, rules: &Rules<'_>, sharing: &[&Architecture]) -> Vec<(u32, Id)> {
     let unlisted = graph.finish(value(UNLISTED));
     let mut one = |x32| {
         let architecture = sharing.iter().find(|architecture| architecture.is_x32() == x32)?;
-        Some(part(graph, plan, architecture))
+        Some(part(graph, rules, architecture))
     };
     match [one(false), one(true)] {
         [Some(mut proper), Some(x32)] => {
@@ -122,16 +124,16 @@ struct Part {
     end: u32,
 }
 
-fn part(graph: &mut Graph, plan: &Seccomp, architecture: &Architecture) -> Part {
+fn part(graph: &mut Graph, rules: &Rules<'_>, architecture: &Architecture) -> Part {
     let first = if architecture.is_x32() { X32_BIT } else { 0 };
     let end = architecture.end();
-    let (mut named, newest) = named(plan, architecture);
-    let default = graph.finish(value(plan.default));
+    let (mut named, newest) = rules.named(architecture);
+    let default = graph.finish(value(rules.default));
     let mut newer = default;
     let mut background = vec![(first, default)];
     // A call that is newer than the profile is one that its author could not know, and a C library tries the
     // older one only if it hears that there is no such call. runc does the same, and engines rely on it.
-    if let Some(newest) = newest.filter(|_| refuses(plan.default)) {
+    if let Some(newest) = newest.filter(|_| refuses(rules.default)) {
         newer = graph.finish(value(UNKNOWN));
         if architecture.hides_unknown_calls() {
             named.retain(|(number, _)| *number != 0);
@@ -152,8 +154,12 @@ fn part(graph: &mut Graph, plan: &Seccomp, architecture: &Architecture) -> Part 
             under = start.1;
             ranges.push(start);
         }
-        let choices = call.iter().map(|(_, choice)| choice.clone()).collect();
-        ranges.push((number, decide(graph, architecture, choices, default)));
+        let decision = match &call[0].1 {
+            // Nothing to decide, and that is the rule.
+            Choice { action, args } if args.is_empty() => graph.finish(value(*action)),
+            _ => decide(graph, architecture, call.iter().map(|(_, choice)| choice.clone()).collect(), default),
+        };
+        ranges.push((number, decision));
         ranges.push((number + 1, under));
     }
     ranges.extend(background);
@@ -164,27 +170,40 @@ fn part(graph: &mut Graph, plan: &Seccomp, architecture: &Architecture) -> Part 
     Part { ranges, newer, end }
 }
 
-/// Every number that rules say something of which is not done anyway, and the largest that they name at all.
-fn named(plan: &Seccomp, architecture: &Architecture) -> (Vec<(u32, Choice)>, Option<u32>) {
-    let mut named = Vec::with_capacity(512);
-    let mut newest = None;
-    for rule in &plan.rules {
-        let alternatives = if rule.action == plan.default { vec![] } else { alternatives(rule) };
+/// The rules of a profile, with their calls looked up once for all architectures.
+struct Rules<'a> {
+    default: Action,
+    rules: Vec<(&'a Rule, Vec<Named>)>,
+}
+
+impl Rules<'_> {
+    fn of(plan: &Seccomp) -> Rules<'_> {
         // Names differ by architecture and kernel: one that is not known here cannot be called either.
-        for call in rule.names.iter().flat_map(|name| architecture.resolve(name)) {
-            if call.number < architecture.end() {
-                newest = newest.max(Some(call.number));
-            }
-            for args in &alternatives {
-                let args = match call.subcall {
-                    Some(subcall) => through(args, subcall),
-                    None => args.clone(),
-                };
-                named.push((call.number, Choice { action: rule.action, args }));
+        let calls = |rule: &Rule| rule.names.iter().filter_map(|name| Named::find(name)).collect();
+        Rules { default: plan.default, rules: plan.rules.iter().map(|rule| (rule, calls(rule))).collect() }
+    }
+
+    /// Every number that rules say something of which is not done anyway, and the largest that they name at all.
+    fn named(&self, architecture: &Architecture) -> (Vec<(u32, Choice)>, Option<u32>) {
+        let mut named = Vec::with_capacity(512);
+        let mut newest = None;
+        for (rule, calls) in &self.rules {
+            let alternatives = if rule.action == self.default { vec![] } else { alternatives(rule) };
+            for call in calls.iter().flat_map(|call| architecture.resolve(*call)) {
+                if call.number < architecture.end() {
+                    newest = newest.max(Some(call.number));
+                }
+                for args in &alternatives {
+                    let args = match call.subcall {
+                        Some(subcall) => through(args, subcall),
+                        None => args.clone(),
+                    };
+                    named.push((call.number, Choice { action: rule.action, args }));
+                }
             }
         }
+        (named, newest)
     }
-    (named, newest)
 }
 
 /// The conditions of a rule. Any of several on the same argument is enough, which is how Docker once wrote "one of

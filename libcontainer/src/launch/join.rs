@@ -77,6 +77,8 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
     let filter = joining.seccomp.map(super::listener::compile).transpose().at(Step::CompileFilter)?;
     let mut orders = Orders {
         channel: theirs,
+        // It is born among others, so the runtime itself has to have changed.
+        image: None,
         proc: Proc::open().at(Step::Channel)?,
         enter: Entering {
             entry: &entry,

@@ -30,6 +30,7 @@ use crate::plan::facts::CgroupVersion;
 use crate::plan::namespaces::{Entry, Namespace};
 use crate::plan::process::Process;
 use crate::plan::step::Step;
+use crate::seal;
 use crate::state::{CgroupDirectory, ResctrlGroup};
 use crate::stats::OomKilled;
 use crate::sys::fs::{self, CWD, Proc};
@@ -277,7 +278,9 @@ fn prepare<'a>(
     };
     let (preserved, build) = (settings.preserved, Some(build));
     let (words, keep) = (LastWords::default(), Vec::new());
-    let orders = Orders { channel, proc, enter, build, program, start, preserved, fault, words, keep };
+    // Who is born among others finds the runtime changed.
+    let image = if plan.entry.step_in.is_some() { None } else { seal::image() };
+    let orders = Orders { channel, image, proc, enter, build, program, start, preserved, fault, words, keep };
     Ok((orders, supply))
 }
 
@@ -347,6 +350,9 @@ fn spawn(entry: &Entry, group: &Group<'_>, orders: &mut Orders<'_>) -> Result<Ch
 /// Steps into the pid namespace that is to be joined. It counts as the last of those that are.
 fn step_in(entry: &Entry, fault: Fault) -> Result<Option<Inside>, Failure> {
     let Some(join) = &entry.step_in else { return Ok(None) };
+    if let Some(image) = seal::image() {
+        fault.attempt(Step::Seal, || image.take())?;
+    }
     let last = u16::try_from(entry.join.len()).unwrap_or(u16::MAX);
     let open = || fs::open(CWD, join.path.as_c_str(), libc::O_RDONLY, 0);
     let namespace = fault.attempt(Step::OpenNamespace(last), open)?;

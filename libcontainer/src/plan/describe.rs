@@ -162,6 +162,7 @@ fn phrase(step: Step) -> &'static str {
         Step::LoadFilter => "load the seccomp filter",
         Step::SendListener => "send the seccomp listener",
         Step::Record => "write the container's record",
+        Step::Seal => "change to a sealed copy of the runtime's binary",
         Step::Signals => "reset signals",
         _ => "talk to the container's process",
     }

@@ -160,6 +160,8 @@ steps! {
     SendListener = 58,
     /// Making the new network namespace beside the container's process.
     Network = 71,
+    /// Changing to a sealed copy of the runtime's binary.
+    Seal = 72,
     /// Opening the files that hooks print into.
     HookOutput = 70,
     /// Restricting the runtime to the CPUs on which a program joins.

@@ -27,6 +27,15 @@ pub fn open(at: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> Result<Ow
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// What `fd` is open for, with O_PATH too, opened once more.
+///
+/// # Errors
+/// Those of openat(2).
+pub fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Stop> {
+    let path = super::own_descriptor(fd);
+    open(CWD, CStr::from_bytes_until_nul(&path).unwrap_or_default(), flags, 0)
+}
+
 /// openat2(2), close-on-exec. Repeats when a rename on the way makes the kernel give up.
 ///
 /// # Errors
@@ -163,7 +172,7 @@ pub fn kind_at(at: BorrowedFd<'_>, name: &CStr) -> Result<Kind, Stop> {
     stat_at(at, name, libc::AT_SYMLINK_NOFOLLOW)
 }
 
-fn stat_at(at: BorrowedFd<'_>, name: &CStr, flags: i32) -> Result<Kind, Stop> {
+pub(super) fn stat_at(at: BorrowedFd<'_>, name: &CStr, flags: i32) -> Result<Kind, Stop> {
     // SAFETY: all-zero is a valid stat struct.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: `name` is NUL-terminated and `stat` valid for writing.

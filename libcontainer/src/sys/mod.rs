@@ -17,6 +17,7 @@ pub mod creds;
 pub mod directory;
 pub mod fs;
 pub mod heap;
+pub mod image;
 pub mod listener;
 pub mod mount;
 pub mod netlink;

@@ -1,6 +1,6 @@
 //! What architectures there are, and which numbers their system calls have. Runs in the runtime's process.
 
-use super::table;
+use super::table::{self, Named};
 
 /// The bit that marks a call of the x32 ABI, which shares its architecture with x86-64.
 pub(super) const X32_BIT: u32 = 0x4000_0000;
@@ -115,12 +115,12 @@ impl Architecture {
 
     /// libseccomp's number: negative for a call that does not exist here by itself.
     pub(super) fn lookup(&self, name: &str) -> Option<i32> {
-        table::number(name, self.column?)
+        Named::find(name)?.number(self.column?)
     }
 
     /// All ways to make a call: none, one, or two where it has a number beside socketcall(2) or ipc(2).
-    pub(super) fn resolve(&self, name: &str) -> impl Iterator<Item = Syscall> {
-        let number = self.lookup(name).unwrap_or(-1);
+    pub(super) fn resolve(&self, call: Named) -> impl Iterator<Item = Syscall> {
+        let number = self.column.and_then(|column| call.number(column)).unwrap_or(-1);
         let direct = if number < 0 { self.direct(number) } else { u32::try_from(number).ok() };
         let through = match number {
             -120..=-100 => self.lookup("socketcall"),

@@ -34,10 +34,21 @@ pub(super) const fn column(name: &str) -> Option<usize> {
     None
 }
 
-/// The number of a call: negative for one that goes through socketcall(2) or ipc(2).
-pub(super) fn number(name: &str, column: usize) -> Option<i32> {
-    let row = TABLE.binary_search_by(|row| row.0.cmp(name)).ok()?;
-    TABLE.get(row)?.1.get(column).copied().filter(|number| *number != NONE)
+/// A call, on any architecture.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named(&'static Row);
+
+impl Named {
+    /// The call of this name.
+    pub(super) fn find(name: &str) -> Option<Named> {
+        let row = TABLE.binary_search_by(|row| row.0.cmp(name)).ok()?;
+        TABLE.get(row).map(Named)
+    }
+
+    /// Its number: negative for one that goes through socketcall(2) or ipc(2).
+    pub(super) fn number(self, column: usize) -> Option<i32> {
+        self.0.1.get(column).copied().filter(|number| *number != NONE)
+    }
 }
 
 const fn rows() -> [Row; ROWS] {

@@ -2,7 +2,7 @@
 //!
 //! Nothing is built on the way, so a good document pays for it by little more than reading it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -179,7 +179,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             }
         };
         let clause = self.clause();
-        let (mut there, mut others) = (0_u64, HashSet::new());
+        let (mut there, mut others) = (0_u64, BTreeSet::new());
         while let Some(name) = object.next_key_seed(Name(fields))? {
             let (name, shape, nullable, again) = match &name {
                 Ok(i) => {

@@ -6,6 +6,7 @@ use libseccomp::{ScmpArch, ScmpSyscall};
 use proptest::prelude::*;
 
 use super::super::architecture::Architecture;
+use super::super::table::Named;
 use super::super::{compile, library_version, refuses};
 use super::machine::{Call, check, run};
 use super::{oracle, rules};
@@ -196,7 +197,7 @@ fn s09_ours_differs_from_libseccomp_on_purpose_in_two_cases() {
         args: vec![Compare { index: 0, op, value, masked: 0 }],
     };
     let native = Architecture::native().unwrap();
-    let read = native.resolve("read").next().unwrap().number;
+    let read = native.resolve(Named::find("read").unwrap()).next().unwrap().number;
     let call = Call::of(native, read, [1, 0, 0, 0, 0, 0]);
     // A contradiction, which libseccomp refuses: the first rule is the one.
     let rules = vec![rule(Op::Eq, 1, Action::Trap), rule(Op::Eq, 1, Action::Allow)];

@@ -6,6 +6,7 @@ use libseccomp::{ScmpArch, ScmpSyscall};
 
 use super::super::architecture::Architecture;
 use super::super::program::{Comparison, Graph};
+use super::super::table::Named;
 use super::super::{compile, library_version};
 use super::machine::{Call, check, run};
 use super::plan;
@@ -126,7 +127,7 @@ fn s04_every_architecture_fits_in_one_filter() {
     let program = compile(&Seccomp { architectures, ..plan(Action::Errno(1), rules) }).unwrap().instructions;
     check(&program);
     for architecture in Architecture::known() {
-        let read = architecture.resolve("read").next().unwrap().number;
+        let read = architecture.resolve(Named::find("read").unwrap()).next().unwrap().number;
         assert_eq!(
             run(&program, &Call::of(architecture, read, [0; 6])).0,
             super::super::value(Action::Allow)
@@ -151,7 +152,7 @@ fn s10_calls_that_are_folded_into_others_keep_their_own_numbers() {
             let pseudo = ScmpSyscall::from_name_by_arch(&name, token).map_or(0, i32::from);
             if (-300..-99).contains(&pseudo) && (n > 3999 || !architecture.name.contains("MIPS")) {
                 let calls: Vec<_> =
-                    architecture.resolve(&name).map(|call| (call.number, call.subcall)).collect();
+                    architecture.resolve(Named::find(&name).unwrap()).map(|call| (call.number, call.subcall)).collect();
                 let own = (u32::try_from(n).unwrap(), None);
                 assert_eq!(calls[0], own, "{name} on {}", architecture.name);
                 assert_eq!(calls[1].1, Some(pseudo.unsigned_abs() % 100), "{name} on {}", architecture.name);
@@ -163,7 +164,7 @@ fn s10_calls_that_are_folded_into_others_keep_their_own_numbers() {
 #[test]
 fn s11_calls_newer_than_the_profile_do_not_exist() {
     let native = Architecture::native().unwrap();
-    let newest = native.resolve("openat2").next().unwrap().number;
+    let newest = native.resolve(Named::find("openat2").unwrap()).next().unwrap().number;
     let says = |plan: &Seccomp, n| run(&compile(plan).unwrap().instructions, &Call::of(native, n, [0; 6])).0;
     let rules = || vec![rule(&["read", "openat2"], Action::Allow)];
     for default in [Action::Errno(1), Action::KillProcess, Action::KillThread, Action::Trap] {
