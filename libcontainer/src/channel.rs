@@ -12,6 +12,7 @@
 //!                <-- Reached(Environment)  only if the config has network devices, prestart or createRuntime hooks
 //! Go(Environment) -->
 //!                <-- Reached(Created)
+//! a filter       -->                       only if the config has one: as the kernel takes it, without a frame
 //! Go(Created)    -->                       only if somebody else starts it: the record is written, the container exists
 //! Go(Start)      -->                       here for `run` and `exec`, else over the start socket
 //!                <-- Reached(Start)        nothing is left to do but the exec
@@ -30,7 +31,11 @@ use nix::errno::Errno;
 
 use crate::plan::step::Step;
 use crate::sys::listener::{Listener, Pass};
-use crate::sys::{Call, Stop, socket};
+use crate::sys::{
+    Call, Stop,
+    creds::{self, Instruction},
+    socket,
+};
 
 /// A point of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,6 +295,22 @@ impl Channel {
     /// EPIPE if the other side is gone.
     pub(crate) fn send_network(&self, namespace: OwnedFd) -> Result<(), Stop> {
         socket::send_descriptors(self.fd(), &Message::Go(Milestone::Network).encode(), &[namespace])
+    }
+
+    /// Waits for the filter. `room` is empty, and has room for the longest.
+    ///
+    /// # Errors
+    /// Those of recv(2).
+    pub(crate) fn receive_filter(&self, room: &mut Vec<Instruction>) -> Result<(), Stop> {
+        creds::receive_program(self.fd(), room)
+    }
+
+    /// Hands over the filter.
+    ///
+    /// # Errors
+    /// EPIPE if the other side is gone.
+    pub(crate) fn send_filter(&self, filter: &[Instruction]) -> Result<(), Stop> {
+        creds::send_program(self.fd(), filter)
     }
 
     /// Asks for the next sources of mounts, and waits for them.

@@ -157,6 +157,10 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
         orders.fault.attempt(Step::User, sys_process::setsid)?;
     }
     orders.channel.send(Message::Reached(Milestone::Created)).at(Step::Channel)?;
+    let filter = orders.program.as_mut().and_then(|program| program.filter.as_mut());
+    if let Some(filter) = filter.filter(|filter| filter.comes) {
+        orders.channel.receive_filter(&mut filter.instructions).at(Step::Channel)?;
+    }
     await_start(orders)
 }
 

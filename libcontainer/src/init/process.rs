@@ -49,8 +49,10 @@ pub(crate) struct Program<'a> {
 /// A system call filter as the kernel takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
-    /// The program.
+    /// The program, or room for it.
     pub(crate) instructions: Vec<Instruction>,
+    /// The runtime compiles it meanwhile, and sends it when everything else is done.
+    pub(crate) comes: bool,
     /// `SECCOMP_FILTER_FLAG_` bits.
     pub(crate) flags: u32,
     /// Loading it gives a listener, which has to be handed out.

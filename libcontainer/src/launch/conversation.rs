@@ -8,7 +8,7 @@ use nix::poll::PollFlags;
 use super::cgroup::Group;
 use super::supply::Supply;
 use super::{
-    Because, Broken, Inside, Launched, OWN_NETWORK, Settings, devices, idmap, net_devices, systemd,
+    Because, Broken, Inside, Launched, OWN_NETWORK, Settings, devices, idmap, listener, net_devices, systemd,
 };
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
@@ -21,6 +21,7 @@ use crate::plan::namespaces::Namespace;
 use crate::plan::step::Step;
 use crate::plan::systemd::Unit;
 use crate::sys::attributes;
+use crate::sys::listener::Pass;
 use crate::sys::process::{self, Child, Leash};
 use crate::sys::{Call, Stop};
 use crate::timeline::{self, Phase};
@@ -33,6 +34,8 @@ pub(super) struct Conversation<'a, 's> {
     pub(super) supply: Supply<'a>,
     /// The process waits for its cgroups or its ids.
     pub(super) waits: bool,
+    /// What goes before the filter.
+    pub(super) pass: Option<Pass>,
     /// The second process has been told of.
     pub(super) reforked: bool,
 }
@@ -42,7 +45,8 @@ impl<'a> Conversation<'a, '_> {
     pub(super) fn hold(&mut self, launched: &mut Launched<'a>) -> Result<(), Broken> {
         let (plan, fault) = (self.plan, self.settings.fault);
         if plan.lends_network() {
-            let network = make_network(plan, fault).map_err(|failure| self.first_cause(launched, failure.into()))?;
+            let network =
+                make_network(plan, fault).map_err(|failure| self.first_cause(launched, failure.into()))?;
             launched.channel.send_network(network).or_else(|_| self.hear_last_words(launched))?;
         }
         self.make_cgroups(launched).map_err(|broken| self.first_cause(launched, broken))?;
@@ -60,6 +64,11 @@ impl<'a> Conversation<'a, '_> {
         if !plan.entry.refork {
             self.draft(launched)?;
         }
+        let filter = plan
+            .seccomp
+            .as_ref()
+            .map(|seccomp| fault.attempt(Step::CompileFilter, || listener::instructions(seccomp, self.pass)));
+        let filter = filter.transpose()?;
         let mut reached = None;
         while reached != Some(Milestone::Created) || self.reforked != plan.entry.refork {
             let heard = timeline::during(Phase::Wait, || launched.channel.receive_words());
@@ -94,6 +103,9 @@ impl<'a> Conversation<'a, '_> {
                 self.complete_environment(launched)?;
                 launched.channel.send(Message::Go(Milestone::Environment)).at(Step::Channel)?;
             }
+        }
+        if let Some(filter) = filter {
+            launched.channel.send_filter(&filter).at(Step::Channel)?;
         }
         Ok(())
     }

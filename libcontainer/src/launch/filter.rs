@@ -12,13 +12,14 @@ mod tests;
 
 use nix::errno::Errno;
 
-use crate::init::Filter;
 use crate::plan::invalid::Finding;
 use crate::plan::seccomp::{Action, Compare, Op, Rule, Seccomp};
+use crate::sys::creds::Instruction;
 use crate::sys::{Call, Stop};
 
 use architecture::{Architecture, X32_BIT};
 pub use architecture::{architectures, library_version};
+pub(super) use program::LONGEST;
 use program::{Comparison, Graph, Id};
 use rules::{Choice, decide, value};
 use table::Named;
@@ -56,7 +57,7 @@ pub(super) fn native() -> Option<u32> {
 ///
 /// # Errors
 /// EINVAL for an architecture that the table does not have; E2BIG for more instructions than the kernel takes.
-pub(crate) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
+pub(crate) fn compile(plan: &Seccomp) -> Result<Vec<Instruction>, Stop> {
     let mut architectures: Vec<&Architecture> = Vec::with_capacity(plan.architectures.len() + 1);
     let listed = plan.architectures.iter().map(|name| Architecture::named(name));
     for architecture in std::iter::once(Architecture::native()).chain(listed) {
@@ -83,10 +84,7 @@ pub(crate) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
     }
     let start = graph.load(ARCHITECTURE, start);
     let instructions = graph.assemble(start);
-    if instructions.len() > program::LONGEST {
-        return Err(Stop::new(Call::Seccomp, Errno::E2BIG));
-    }
-    Ok(Filter { instructions, flags: plan.flags, listens: plan.listener.is_some(), pass: None })
+    if instructions.len() > LONGEST { Err(Stop::new(Call::Seccomp, Errno::E2BIG)) } else { Ok(instructions) }
 }
 
 /// What each number leads to, by the first number of each range.
@@ -157,7 +155,9 @@ fn part(graph: &mut Graph, rules: &Rules<'_>, architecture: &Architecture) -> Pa
         let decision = match &call[0].1 {
             // Nothing to decide, and that is the rule.
             Choice { action, args } if args.is_empty() => graph.finish(value(*action)),
-            _ => decide(graph, architecture, call.iter().map(|(_, choice)| choice.clone()).collect(), default),
+            _ => {
+                decide(graph, architecture, call.iter().map(|(_, choice)| choice.clone()).collect(), default)
+            }
         };
         ranges.push((number, decision));
         ranges.push((number + 1, under));

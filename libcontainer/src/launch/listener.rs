@@ -12,6 +12,7 @@ use crate::channel::{At, Channel, Failure, Message, Milestone, Said};
 use crate::init::Filter;
 use crate::plan::seccomp::{Listener, Seccomp};
 use crate::plan::step::Step;
+use crate::sys::creds::Instruction;
 use crate::sys::listener::Pass;
 use crate::sys::socket::{self, Kind};
 use crate::sys::{Call, Stop};
@@ -19,20 +20,42 @@ use crate::sys::{Call, Stop};
 /// What a process without a pass does when its program cannot be executed.
 const LAST_CALLS: [&str; 2] = ["sendto", "exit_group"];
 
-/// Compiles the filter of `plan`. One with a listener gets a way past it for the calls that hand the listener out, and
-/// one that may refuse the calls by which a failure is told gets it for those.
+/// The filter of `plan`, with room for its instructions. One with a listener gets a way past it for the calls that hand
+/// the listener out, and one that may refuse the calls by which a failure is told gets it for those.
+///
+/// # Errors
+/// Those of getrandom(2).
+pub(super) fn outline(plan: &Seccomp) -> Result<Filter, Stop> {
+    let listens = plan.listener.is_some();
+    let needs_pass = listens || !LAST_CALLS.iter().all(|call| plan.always_allows(call));
+    let pass = needs_pass.then(Pass::new).transpose()?;
+    let instructions = Vec::with_capacity(filter::LONGEST);
+    Ok(Filter { instructions, comes: true, flags: plan.flags, listens, pass })
+}
+
+/// Compiles what [`outline`] has room for.
 ///
 /// # Errors
 /// Those of [`filter::compile`].
-pub(super) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
-    let mut filter = filter::compile(plan)?;
-    if filter.listens || !LAST_CALLS.iter().all(|call| plan.always_allows(call)) {
-        let pass = Pass::new()?;
-        let native = filter::native().ok_or(Stop::new(Call::Seccomp, Errno::EINVAL))?;
-        filter.instructions = pass.before(&filter.instructions, native);
-        filter.pass = Some(pass);
+pub(super) fn instructions(plan: &Seccomp, pass: Option<Pass>) -> Result<Vec<Instruction>, Stop> {
+    let instructions = filter::compile(plan)?;
+    let Some(pass) = pass else { return Ok(instructions) };
+    let native = filter::native().ok_or(Stop::new(Call::Seccomp, Errno::EINVAL))?;
+    let instructions = pass.before(&instructions, native);
+    if instructions.len() > filter::LONGEST {
+        Err(Stop::new(Call::Seccomp, Errno::E2BIG))
+    } else {
+        Ok(instructions)
     }
-    Ok(filter)
+}
+
+/// Compiles a filter that does not come later.
+///
+/// # Errors
+/// Those of [`filter::compile`] and getrandom(2).
+pub(super) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
+    let outline = outline(plan)?;
+    Ok(Filter { instructions: instructions(plan, outline.pass)?, comes: false, ..outline })
 }
 
 /// The agent, and what it is told.

@@ -204,6 +204,7 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     let (mut orders, supply) =
         timeline::during(Phase::Prepare, || prepare(plan, &settings, tasks, theirs, &streams))?;
     let waits = orders.enter.waits;
+    let pass = orders.program.as_ref().and_then(|program| program.filter.as_ref()?.pass);
     orders.list_descriptors();
     let child = spawn(&plan.entry, &group, &mut orders)?;
     tracing::debug!(pid = child.pid, "container init is cloned");
@@ -212,7 +213,7 @@ pub(crate) fn launch<'a>(plan: &'a Plan, settings: Settings<'_>) -> Result<Launc
     drop(orders);
     let (devices, unit, leash) = (Moved::default(), systemd::Made::nothing(), Leash::new(child));
     let mut launched = Launched { devices, leash, unit, group, resctrl, channel, streams };
-    let mut conversation = Conversation { plan, settings: &settings, supply, waits, reforked: false };
+    let mut conversation = Conversation { plan, settings: &settings, supply, waits, pass, reforked: false };
     match conversation.hold(&mut launched) {
         Ok(()) => Ok(launched),
         Err(broken) => {
@@ -289,12 +290,12 @@ fn program<'a>(
     plan: &'a Plan,
     settings: &Settings<'_>,
 ) -> Result<Program<'a>, Failure> {
-    let filter =
-        plan.seccomp.as_ref().map(|s| settings.fault.attempt(Step::CompileFilter, || listener::compile(s)));
+    // Compiled when the process works beside us.
+    let filter = plan.seccomp.as_ref().map(listener::outline).transpose().at(Step::CompileFilter)?;
     let console = settings.console.map(|socket| socket.try_clone_to_owned()).transpose();
     let console =
         console.map_err(|_| Stop { call: Call::Dup, errno: libc::EMFILE }).at(Step::ConnectConsole)?;
-    Ok(ready_program(process, filter.transpose()?, console))
+    Ok(ready_program(process, filter, console))
 }
 
 /// Arranges a program's arguments and environment as execve(2) takes them.

@@ -2,6 +2,9 @@
 //!
 //! Raw system calls: libc's setuid family tells every thread it knows of, and after a clone those are gone.
 
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
 use nix::libc;
 
 use super::{Call, Stop, check, check_int};
@@ -182,6 +185,34 @@ pub struct Instruction {
     pub jt: u8,
     pub jf: u8,
     pub k: u32,
+}
+
+/// Sends a program as one message, for [`receive_program`].
+///
+/// # Errors
+/// Those of send(2).
+pub fn send_program(socket: BorrowedFd<'_>, program: &[Instruction]) -> Result<(), Stop> {
+    // SAFETY: as many bytes as the instructions have, which are without padding.
+    let bytes = unsafe { std::slice::from_raw_parts(program.as_ptr().cast::<u8>(), size_of_val(program)) };
+    super::socket::send(socket, bytes)
+}
+
+/// Receives a program into the room that `program` has, which is empty.
+///
+/// # Errors
+/// Those of recv(2); EPIPE if the other side is gone.
+pub fn receive_program(socket: BorrowedFd<'_>, program: &mut Vec<Instruction>) -> Result<(), Stop> {
+    let room = program.spare_capacity_mut();
+    let size = size_of_val(room);
+    // SAFETY: the bytes of the room, of which every value is one of an instruction.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), size) };
+    let len = super::socket::receive_into(socket, bytes)?;
+    if len == 0 || len % size_of::<Instruction>() != 0 {
+        return Err(Stop::new(Call::Recv, Errno::EPIPE));
+    }
+    // SAFETY: the kernel has written so many, which is at most the room there was.
+    unsafe { program.set_len(len / size_of::<Instruction>()) };
+    Ok(())
 }
 
 /// Loads a system call filter for this process. See seccomp(2), SECCOMP_SET_MODE_FILTER.

@@ -228,7 +228,12 @@ fn end_of_heap() -> Result<u64, Stop> {
 mod tests {
     use super::*;
 
-    fn header(kind: u32, flags: u32, (offset, address): (u64, u64), (file, memory): (u64, u64)) -> libc::Elf64_Phdr {
+    fn header(
+        kind: u32,
+        flags: u32,
+        (offset, address): (u64, u64),
+        (file, memory): (u64, u64),
+    ) -> libc::Elf64_Phdr {
         libc::Elf64_Phdr {
             p_type: kind,
             p_flags: flags,
@@ -271,7 +276,8 @@ mod tests {
     #[test]
     fn x02_what_a_program_is_called_does_not_hide_where_it_is() {
         let numbers: Vec<String> = (4..=52).map(|field| field.to_string()).collect();
-        let layout = Layout::parse(format!("7 (a) R 1 (b)) R {}\n", numbers.join(" ")).as_bytes(), 99).unwrap();
+        let layout =
+            Layout::parse(format!("7 (a) R 1 (b)) R {}\n", numbers.join(" ")).as_bytes(), 99).unwrap();
         assert_eq!((layout.start_code, layout.end_code, layout.start_stack), (26, 27, 28));
         assert_eq!((layout.start_data, layout.end_data, layout.start_brk, layout.brk), (45, 46, 47, 99));
         assert_eq!((layout.arg_start, layout.arg_end, layout.env_start, layout.env_end), (48, 49, 50, 51));

@@ -1,6 +1,7 @@
 //! Unix sockets: the pair between the processes, the start socket, and descriptors in messages.
 
 use std::ffi::{CString, OsStr};
+use std::mem::MaybeUninit;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -70,9 +71,17 @@ pub fn end_sending(socket: BorrowedFd<'_>) -> Result<(), Stop> {
 /// # Errors
 /// Those of recv(2).
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Stop> {
+    let len = buffer.len();
+    // SAFETY: `buffer` is valid for writing its length, and only bytes are written.
+    let room = unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), len) };
+    receive_into(socket, room)
+}
+
+/// As [`receive`], into memory that may hold nothing yet.
+pub(super) fn receive_into(socket: BorrowedFd<'_>, room: &mut [MaybeUninit<u8>]) -> Result<usize, Stop> {
     let receive = || {
-        // SAFETY: `buffer` is valid for writing its length.
-        let ret = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        // SAFETY: `room` is valid for writing its length.
+        let ret = unsafe { libc::recv(socket.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0) };
         check(Call::Recv, ret as libc::c_long)
     };
     to_the_last(receive).map(super::size)

@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use crate::sys::creds::Instruction;
 
 /// What the kernel takes at most: BPF_MAXINSNS of linux/bpf_common.h.
-pub(super) const LONGEST: usize = 4096;
+pub(in crate::launch) const LONGEST: usize = 4096;
 
 /// A node of a [`Graph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -78,7 +78,7 @@ fn s09_more_than_the_kernel_takes_is_refused_by_name() {
 fn s01_a_filter_without_rules_does_the_default_and_nothing_else() {
     let native = Architecture::native().unwrap();
     for default in [Action::Allow, Action::Log, Action::Errno(5), Action::KillProcess, Action::Trace(3)] {
-        let program = compile(&plan(default, vec![])).unwrap().instructions;
+        let program = compile(&plan(default, vec![])).unwrap();
         check(&program);
         for n in [0, 1, 400, 5000] {
             let (found, _) = run(&program, &Call::of(native, n, [0; 6]));
@@ -89,7 +89,7 @@ fn s01_a_filter_without_rules_does_the_default_and_nothing_else() {
 
 #[test]
 fn s04_calls_of_an_architecture_that_is_not_listed_kill_the_thread() {
-    let program = compile(&plan(Action::Allow, vec![])).unwrap().instructions;
+    let program = compile(&plan(Action::Allow, vec![])).unwrap();
     let native = Architecture::native().unwrap();
     for architecture in Architecture::known().filter(|other| other.audit != native.audit) {
         assert_eq!(run(&program, &Call::of(architecture, 1, [0; 6])).0, 0, "{}", architecture.name);
@@ -124,7 +124,7 @@ fn s04_an_architecture_that_the_library_does_not_know_is_refused() {
 fn s04_every_architecture_fits_in_one_filter() {
     let architectures = Architecture::known().map(|architecture| architecture.name.to_owned()).collect();
     let rules = vec![rule(&["read", "write", "openat", "close", "exit_group"], Action::Allow)];
-    let program = compile(&Seccomp { architectures, ..plan(Action::Errno(1), rules) }).unwrap().instructions;
+    let program = compile(&Seccomp { architectures, ..plan(Action::Errno(1), rules) }).unwrap();
     check(&program);
     for architecture in Architecture::known() {
         let read = architecture.resolve(Named::find("read").unwrap()).next().unwrap().number;
@@ -151,8 +151,10 @@ fn s10_calls_that_are_folded_into_others_keep_their_own_numbers() {
             let Ok(name) = ScmpSyscall::from_raw_syscall(n).get_name_by_arch(token) else { continue };
             let pseudo = ScmpSyscall::from_name_by_arch(&name, token).map_or(0, i32::from);
             if (-300..-99).contains(&pseudo) && (n > 3999 || !architecture.name.contains("MIPS")) {
-                let calls: Vec<_> =
-                    architecture.resolve(Named::find(&name).unwrap()).map(|call| (call.number, call.subcall)).collect();
+                let calls: Vec<_> = architecture
+                    .resolve(Named::find(&name).unwrap())
+                    .map(|call| (call.number, call.subcall))
+                    .collect();
                 let own = (u32::try_from(n).unwrap(), None);
                 assert_eq!(calls[0], own, "{name} on {}", architecture.name);
                 assert_eq!(calls[1].1, Some(pseudo.unsigned_abs() % 100), "{name} on {}", architecture.name);
@@ -165,7 +167,7 @@ fn s10_calls_that_are_folded_into_others_keep_their_own_numbers() {
 fn s11_calls_newer_than_the_profile_do_not_exist() {
     let native = Architecture::native().unwrap();
     let newest = native.resolve(Named::find("openat2").unwrap()).next().unwrap().number;
-    let says = |plan: &Seccomp, n| run(&compile(plan).unwrap().instructions, &Call::of(native, n, [0; 6])).0;
+    let says = |plan: &Seccomp, n| run(&compile(plan).unwrap(), &Call::of(native, n, [0; 6])).0;
     let rules = || vec![rule(&["read", "openat2"], Action::Allow)];
     for default in [Action::Errno(1), Action::KillProcess, Action::KillThread, Action::Trap] {
         let plan = plan(default, rules());
