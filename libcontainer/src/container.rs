@@ -148,9 +148,7 @@ impl Container {
         };
         match host::look_at(init.pid) {
             Some(seen) if seen.start_time == init.start_time && !seen.is_ending => {
-                if self.entry.is_being_created() {
-                    Status::Creating
-                } else if freezer::is_frozen(&self.record.cgroups) {
+                if freezer::is_frozen(&self.record.cgroups) {
                     // Before created: whoever started it would wait for a process that cannot answer.
                     Status::Paused
                 } else if self.entry.awaits_start() {

@@ -332,7 +332,7 @@ impl Entry {
     /// [`Refused::Record`] if it cannot be understood; [`Refused::Missing`] if the container is gone.
     pub fn record(&self) -> Result<Record, Refused> {
         let unreadable = |why: String| Refused::Record { id: self.id.clone(), why };
-        let text = match contents::read_at(self.fd(), RECORD) {
+        let text = match contents::read_record_at(self.fd(), RECORD) {
             Err(stop) if stop.is(Errno::ENOENT) && !self.path.exists() => {
                 return Err(Refused::Missing(self.id.clone()));
             }
@@ -350,7 +350,8 @@ impl Entry {
     /// # Errors
     /// The file cannot be read.
     pub fn config(&self) -> Result<Vec<u8>, Refused> {
-        contents::read_at(self.fd(), CONFIG).map_err(|stop| refused("read", self.file(CONFIG))(stop.into()))
+        contents::read_record_at(self.fd(), CONFIG)
+            .map_err(|stop| refused("read", self.file(CONFIG))(stop.into()))
     }
 
     /// The start socket is there: nobody has started the container.

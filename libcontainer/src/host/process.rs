@@ -31,7 +31,7 @@ struct Stat {
 impl Stat {
     /// `None` if there is no process of this number.
     fn of(pid: i32) -> Option<Stat> {
-        Stat::parse(&contents::read(Path::new(&format!("/proc/{pid}/stat"))).ok()?)
+        Stat::parse(&contents::read_record(Path::new(&format!("/proc/{pid}/stat"))).ok()?)
     }
 
     /// The name is what its program wants it to be, parentheses and blanks too, and not text in any encoding.

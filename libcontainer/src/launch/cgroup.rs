@@ -236,8 +236,16 @@ pub(super) fn stop(call: Call, error: &io::Error) -> Stop {
 }
 
 pub(crate) fn read(path: impl AsRef<Path>) -> Result<String, Stop> {
-    let text = contents::read(path.as_ref())?;
-    String::from_utf8(text).map_err(|_| Stop::new(Call::Read, Errno::EILSEQ))
+    text(contents::read(path.as_ref()))
+}
+
+/// As [`read`], of a file that is no list.
+pub(super) fn read_value(path: impl AsRef<Path>) -> Result<String, Stop> {
+    text(contents::read_record(path.as_ref()))
+}
+
+fn text(bytes: Result<Vec<u8>, Stop>) -> Result<String, Stop> {
+    String::from_utf8(bytes?).map_err(|_| Stop::new(Call::Read, Errno::EILSEQ))
 }
 
 /// Writes a file of the kernel in one call, without creating it.
@@ -344,7 +352,7 @@ fn make_directory(hierarchy: &Hierarchy, path: &Path, units: Option<&Path>) -> R
     }
     let made = planned(hierarchy, path.to_owned());
     if made.freezer {
-        check_thawed(path)?;
+        check_thawed(path, hierarchy.version)?;
     }
     Ok(CgroupDirectory { parents: new.keep(), ..made })
 }
@@ -367,7 +375,7 @@ fn hand_down(hierarchy: &Hierarchy, above: &Path, units: Option<&Path>) {
 /// Turns on what children are to have. Where that is not allowed, the limit that needs it fails by name.
 fn enable_controllers(directory: &Path, controllers: &[String]) {
     let file = directory.join("cgroup.subtree_control");
-    let on = read(&file).unwrap_or_default();
+    let on = read_value(&file).unwrap_or_default();
     let missing = |c: &&String| !on.split_whitespace().any(|have| have == c.as_str());
     let wanted: Vec<String> = controllers.iter().filter(missing).map(|c| format!("+{c}")).collect();
     if !wanted.is_empty() && write_value(&file, &wanted.join(" ")).is_err() {
@@ -383,10 +391,13 @@ fn check_unused(directory: &Path) -> Result<(), Stop> {
 }
 
 /// A process that is born frozen would never answer.
-fn check_thawed(directory: &Path) -> Result<(), Stop> {
-    let events = read(directory.join("cgroup.events")).unwrap_or_default();
-    let state = read(directory.join("freezer.state")).unwrap_or_default();
-    let frozen = events.lines().any(|line| line == "frozen 1") || state.trim() == "FROZEN";
+fn check_thawed(directory: &Path, version: CgroupVersion) -> Result<(), Stop> {
+    let (file, word) = match version {
+        CgroupVersion::V2 => ("cgroup.events", "frozen 1"),
+        CgroupVersion::V1 => ("freezer.state", "FROZEN"),
+    };
+    let state = read_value(directory.join(file)).unwrap_or_default();
+    let frozen = state.lines().any(|line| line.trim() == word);
     if frozen { Err(Stop::new(Call::Mkdir, Errno::EDEADLK)) } else { Ok(()) }
 }
 

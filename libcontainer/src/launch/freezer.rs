@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 
-use super::cgroup::{read, stop, tree, write_value};
+use super::cgroup::{read, read_value, stop, tree, write_value};
 use crate::plan::facts::CgroupVersion;
 use crate::state::CgroupDirectory;
 use crate::sys::{Call, Stop, fs as sys_fs, process};
@@ -89,7 +89,7 @@ pub(crate) fn thaw(directories: &[CgroupDirectory]) -> Result<(), Refused> {
 pub(crate) fn is_frozen(directories: &[CgroupDirectory]) -> bool {
     directories.iter().filter(|d| d.freezer).any(|directory| {
         let file = if directory.version == CgroupVersion::V2 { "cgroup.freeze" } else { "freezer.state" };
-        let state = read(directory.path.join(file)).unwrap_or_default();
+        let state = read_value(directory.path.join(file)).unwrap_or_default();
         ["1", "FROZEN", "FREEZING"].contains(&state.trim())
     })
 }

@@ -31,11 +31,33 @@ pub fn read_at(at: BorrowedFd<'_>, path: &CStr) -> Result<Vec<u8>, Stop> {
     rest_of(fs::open(at, path, libc::O_RDONLY, 0)?.as_fd())
 }
 
+/// As [`read_at`], of a file that one call reads to its end, if there is room for all of it: one on a disk, or one of the
+/// kernel's that is no list. Allocates.
+///
+/// # Errors
+/// Those of openat(2) and read(2).
+pub fn read_record_at(at: BorrowedFd<'_>, path: &CStr) -> Result<Vec<u8>, Stop> {
+    rest(fs::open(at, path, libc::O_RDONLY, 0)?.as_fd(), true)
+}
+
+/// As [`read_record_at`], of the host.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_record(path: &Path) -> Result<Vec<u8>, Stop> {
+    path.with_nix_path(|path| read_record_at(CWD, path))
+        .unwrap_or_else(|errno| Err(Stop::new(Call::Open, errno)))
+}
+
 /// What is left to read of an open file. Allocates.
 ///
 /// # Errors
 /// Those of read(2).
 pub fn rest_of(file: BorrowedFd<'_>) -> Result<Vec<u8>, Stop> {
+    rest(file, false)
+}
+
+fn rest(file: BorrowedFd<'_>, is_record: bool) -> Result<Vec<u8>, Stop> {
     let mut text = Vec::new();
     loop {
         text.reserve(MOST);
@@ -45,12 +67,13 @@ pub fn rest_of(file: BorrowedFd<'_>) -> Result<Vec<u8>, Stop> {
             let ret = unsafe { libc::read(file.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
             check(Call::Read, ret as libc::c_long).map(size)
         })?;
-        // A short read is no end: files that list things give whole lines.
-        if count == 0 {
-            return Ok(text);
-        }
+        let is_short = count < room.len();
         // SAFETY: the kernel has written `count` bytes, which is at most the room there was.
         unsafe { text.set_len(text.len() + count) };
+        // A short read is no end of files that list things: they give whole lines.
+        if count == 0 || is_record && is_short {
+            return Ok(text);
+        }
     }
 }
 
@@ -65,7 +88,8 @@ mod tests {
         for len in [0, 1, MOST - 1, MOST, MOST + 1, 5 * MOST + 7] {
             let text: Vec<u8> = (0..len).map(|i| b'a' + (i % 26) as u8).collect();
             std::fs::write(&path, &text).unwrap();
-            assert_eq!(read(&path), Ok(text));
+            assert_eq!(read(&path), Ok(text.clone()));
+            assert_eq!(read_record(&path), Ok(text));
         }
         assert_eq!(
             read(&directory.path().join("none")).unwrap_err(),

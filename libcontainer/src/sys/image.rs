@@ -181,7 +181,7 @@ fn headers() -> Option<(&'static [libc::Elf64_Phdr], usize, usize)> {
 impl Layout {
     /// As it is, but for the program's file. Allocates.
     fn present(file: &OwnedFd) -> Result<Layout, Stop> {
-        let text = contents::read(Path::new("/proc/self/stat"))?;
+        let text = contents::read_record(Path::new("/proc/self/stat"))?;
         let layout = Layout::parse(&text, end_of_heap()?).ok_or(Stop::new(Call::Prctl, Errno::EINVAL))?;
         Ok(Layout { exe_fd: file.as_raw_fd().cast_unsigned(), ..layout })
     }
