@@ -384,22 +384,29 @@ impl Entry {
         fs::remove_file(&path).map_err(refused("remove", path))
     }
 
+    fn remove_files(&self, names: &[&CStr]) -> Result<(), Refused> {
+        names.iter().try_for_each(|name| match unlinkat(&self.directory, *name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(refused("remove", self.file(name))(errno.into())),
+        })
+    }
+
     /// Removes the directory with everything in it. Its files are named through its own descriptor, so that a
     /// new container of the same name is not touched.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn remove(&self) -> Result<(), Refused> {
-        for name in [START_SOCKET, CONFIG, RECORD, RECORD_NEW] {
-            match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(refused("remove", self.file(name))(errno.into())),
-            }
-        }
+        self.remove_files(&[CONFIG, RECORD])?;
         let removed = match fs::remove_dir(&self.path) {
+            // What not every container has, or not at its end.
             Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                self.remove_files(&[START_SOCKET, RECORD_NEW])?;
                 let notify = format!("/proc/self/fd/{}/{NOTIFY}", self.directory.as_raw_fd());
-                fs::remove_dir_all(notify).and_then(|()| fs::remove_dir(&self.path))
+                match fs::remove_dir_all(notify) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+                    _ => fs::remove_dir(&self.path),
+                }
             }
             other => other,
         };

@@ -38,7 +38,7 @@ impl Container {
         if !force && !matches!(status, Status::Stopped | Status::Created) {
             return Err(self.not_stopped(status));
         }
-        self.destroy()
+        self.destroy(status)
     }
 
     /// As [`Container::delete`] without force, of a container that is stopped and in no other state. Spec:
@@ -48,7 +48,7 @@ impl Container {
     /// The container is not stopped.
     pub fn delete_stopped(self) -> Result<(), Error> {
         match self.status() {
-            Status::Stopped => self.destroy(),
+            status @ Status::Stopped => self.destroy(status),
             status => Err(self.not_stopped(status)),
         }
     }
@@ -60,18 +60,21 @@ impl Container {
         Error::new(ErrorKind::State, says)
     }
 
-    pub(super) fn destroy(&self) -> Result<(), Error> {
-        timeline::during(Phase::Delete, || self.remove())
+    /// Removes the container, which was in this state a moment ago.
+    pub(super) fn destroy(&self, status: Status) -> Result<(), Error> {
+        timeline::during(Phase::Delete, || self.remove(status))
     }
 
-    fn remove(&self) -> Result<(), Error> {
+    fn remove(&self, status: Status) -> Result<(), Error> {
         let deadline = Instant::now() + DEATH;
         let unused = self.record.unit.is_none() && cgroup::remove_unused(&self.record.cgroups);
         let killed = if unused { Ok(()) } else { cgroup::signal_all(&self.record.cgroups, libc::SIGKILL) };
         if !unused {
             freezer::let_die(&self.record.cgroups);
         }
-        let init = self.pidfd();
+        // Nobody is left in the cgroup, and the first process had ended before, wherever it was.
+        let is_over = unused && status == Status::Stopped;
+        let init = if is_over { None } else { self.pidfd() };
         if let Some(pidfd) = &init {
             // Without the right to use the cgroup, or when it has left it, the first process alone can be reached.
             let sent = process::send_signal(pidfd.as_fd(), libc::SIGKILL);

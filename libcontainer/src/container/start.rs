@@ -105,7 +105,7 @@ impl Container {
 
     /// A hook has failed: the container is stopped and removed. Spec: runtime.md#lifecycle.
     pub(super) fn give_up(&self) {
-        if let Err(error) = self.destroy() {
+        if let Err(error) = self.destroy(self.status()) {
             tracing::warn!(id = self.id(), %error, "container could not be removed after a hook failed");
         }
     }

@@ -170,6 +170,9 @@ fn await_start(orders: &Orders<'_>) -> Result<Option<Channel>, Failure> {
         Start::Runtime => orders.channel.await_go(Milestone::Start).map(|()| None),
         Start::Socket(socket) => {
             orders.channel.await_go(Milestone::Created)?;
+            if let Some(image) = orders.image {
+                image.rest()?;
+            }
             let connection = Channel::from_socket(crate::sys::socket::accept(socket.as_fd())?);
             connection.await_go(Milestone::Start).map(|()| Some(connection))
         }

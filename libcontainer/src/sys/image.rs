@@ -107,6 +107,23 @@ impl Image {
     }
 }
 
+impl Image {
+    /// Lets go of the program's pages, for a process that is going to wait: those of the file come back by themselves
+    /// when they are needed.
+    ///
+    /// # Errors
+    /// Those of madvise(2).
+    pub fn rest(&self) -> Result<(), Stop> {
+        for Segment { pages, .. } in self.segments.iter().filter(|segment| !segment.is_writable()) {
+            // SAFETY: nobody writes to these pages, so that those of the file are the same.
+            let ret =
+                unsafe { libc::madvise(pages.start as *mut libc::c_void, pages.len(), libc::MADV_DONTNEED) };
+            check_int(Call::Mmap, ret)?;
+        }
+        Ok(())
+    }
+}
+
 impl Segment {
     /// Maps the same bytes from `file`, the program's.
     fn map_from(&self, file: &OwnedFd) -> Result<(), Stop> {
