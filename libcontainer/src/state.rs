@@ -4,6 +4,7 @@
 //! what to remove. Whether a container runs is never written down: it is looked up.
 
 mod record;
+mod reservation;
 
 use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File};
@@ -19,6 +20,7 @@ use nix::libc;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 pub use record::{CgroupDirectory, Identity, Record, ResctrlGroup, VERSION};
+pub use reservation::Reservation;
 
 use crate::sys::pattern::Pattern;
 use crate::sys::{Call, Stop, contents, fs as sys_fs};
@@ -107,7 +109,7 @@ impl Store {
         let entry = Entry::open(id, path)?;
         // Somebody who looks whether it is being created may hold it for a moment.
         let lock = entry.lock(DIRECTORY, FlockArg::LockExclusive)?;
-        Ok(Reservation { entry: Some(entry), _lock: lock })
+        Ok(Reservation::new(entry, lock))
     }
 
     /// Where a container of this id has the directory of its notification socket, if it has one.
@@ -174,39 +176,6 @@ pub(crate) fn check_id(id: &str) -> Result<(), Refused> {
         return Err(Refused::Id(id.into()));
     }
     Ok(())
-}
-
-/// A container's directory that goes again unless it is committed.
-#[derive(Debug)]
-pub struct Reservation {
-    entry: Option<Entry>,
-    _lock: Flock<OwnedFd>,
-}
-
-impl Reservation {
-    /// The directory.
-    ///
-    /// # Panics
-    /// Never: only [`Reservation::commit`] takes it out.
-    #[must_use]
-    pub fn entry(&self) -> &Entry {
-        self.entry.as_ref().expect("a reservation holds its entry until it is committed")
-    }
-
-    /// Keeps the directory.
-    #[must_use]
-    pub fn commit(mut self) -> Entry {
-        self.entry.take().expect("a reservation holds its entry until it is committed")
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if let Some(entry) = self.entry.take() {
-            // The error that leads here is the one to report.
-            let _unremovable = entry.remove();
-        }
-    }
 }
 
 /// A container's directory.

@@ -1,6 +1,7 @@
 //! The programs that are compared: the floor, ketch, and its peers where they are installed.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,7 +19,8 @@ pub(crate) const NAMES: &[&str] = &[FLOOR, "ketch", "crun", "runc", "youki"];
 pub(crate) struct Runtime {
     /// What the table calls it.
     pub(crate) name: &'static str,
-    /// The program.
+    /// A copy of the program: how a file lies in the page cache depends on who has written it, a linker or cp(1), and
+    /// makes a start a sixth slower or not.
     pub(crate) path: PathBuf,
     /// The first line of its `--version`.
     pub(crate) version: String,
@@ -30,7 +32,8 @@ pub(crate) fn find(stage: &Stage, wanted: &[String]) -> Result<Vec<Runtime>, Err
         return Err(Error::new(unknown, format!("no such runtime: {}", NAMES.join(", "))));
     }
     let named = NAMES.iter().filter(|name| wanted.is_empty() || wanted.iter().any(|want| want == *name));
-    named.filter_map(|name| Some(runtime(name, locate(stage, name)?))).collect()
+    let copies = stage.directory("runtimes")?;
+    named.filter_map(|name| Some(runtime(name, &locate(stage, name)?, &copies))).collect()
 }
 
 fn locate(stage: &Stage, name: &str) -> Option<PathBuf> {
@@ -54,7 +57,9 @@ fn in_directories(name: &str) -> Option<PathBuf> {
     peers.into_iter().chain(env::split_paths(&path)).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
-fn runtime(name: &'static str, path: PathBuf) -> Result<Runtime, Error> {
+fn runtime(name: &'static str, program: &Path, copies: &Path) -> Result<Runtime, Error> {
+    let path = copies.join(name);
+    fs::copy(program, &path).at(program)?;
     let version = version(&path)?;
     Ok(Runtime { name, path, version })
 }
@@ -62,7 +67,7 @@ fn runtime(name: &'static str, path: PathBuf) -> Result<Runtime, Error> {
 /// Whether the program names an interpreter, which loads its shared libraries: an entry of type PT_INTERP (3) in
 /// the program headers of elf(5), 64 bits, little-endian.
 pub(crate) fn is_static(path: &Path) -> Option<bool> {
-    let file = std::fs::read(path).ok()?;
+    let file = fs::read(path).ok()?;
     let number = |at: usize, length: usize| -> Option<usize> {
         let bytes = file.get(at..at + length)?;
         Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte)))

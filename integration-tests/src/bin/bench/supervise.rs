@@ -7,6 +7,7 @@ use std::process::Command;
 
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::{Pid, Uid};
 
 use crate::INSIDE;
@@ -18,8 +19,8 @@ use crate::sweep;
 /// Ends the inner process, so that the outer one gets to clean up.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// Where state lies: what runtimes use by default, a tmpfs on most machines.
-const STATE: &str = "/run";
+/// Where state may lie: runtimes use the first by default, which is a tmpfs where systemd has started the machine.
+const STATE: [&str; 2] = ["/run", "/dev/shm"];
 
 /// Runs the inner process to its end; `words` is its command line.
 pub(crate) fn run(options: &Options, words: &[OsString]) -> Result<(), Error> {
@@ -35,7 +36,8 @@ pub(crate) fn run(options: &Options, words: &[OsString]) -> Result<(), Error> {
     let prefix = format!("{name}-");
     // Dropped in reverse order, after `Swept` has ended every process that uses them.
     let scratch = tempfile::Builder::new().prefix(&prefix).tempdir().at("scratch directory")?;
-    let state = tempfile::Builder::new().prefix(&prefix).tempdir_in(STATE).at(STATE)?;
+    let state = state_directory();
+    let state = tempfile::Builder::new().prefix(&prefix).tempdir_in(state).at(state)?;
     let mounted = layout::mounted()?;
     let _parents = Parents::make(&mounted, &name)?;
     let _swept = Swept;
@@ -70,6 +72,12 @@ pub(crate) fn run(options: &Options, words: &[OsString]) -> Result<(), Error> {
 pub(crate) fn enter() -> Result<(), Error> {
     signals().thread_unblock().at("unblock signals")?;
     set_child_subreaper(true).at("become a subreaper")
+}
+
+/// The first that is a tmpfs, as on most machines: that a directory is made and removed costs a disk's file system much.
+fn state_directory() -> &'static str {
+    let is_tmpfs = |path: &&&str| statfs(**path).is_ok_and(|stat| stat.filesystem_type() == TMPFS_MAGIC);
+    STATE.iter().find(is_tmpfs).copied().unwrap_or(STATE[0])
 }
 
 fn signals() -> SigSet {
