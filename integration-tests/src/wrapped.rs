@@ -8,6 +8,10 @@ use tempfile::TempDir;
 
 use crate::ketch;
 
+/// Words of a script for [`Wrapped`]: the runtime sees version 2 of cgroups alone, in a mount namespace of its own.
+pub const VERSION_2_ALONE: &str = "unshare --mount --propagation private sh -ec \
+     'mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"";
+
 /// A runtime of which every call goes through a shell script. The state directory may be given to another user.
 #[derive(Debug)]
 pub struct Wrapped {

@@ -4,13 +4,10 @@
 
 use std::path::Path;
 
-use integration_tests::{Wrapped, create, nothing_left, refused, runtime};
+use integration_tests::{VERSION_2_ALONE, Wrapped, create, nothing_left, refused, runtime};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, Exit, Runtime};
 
-/// The runtime sees version 2 alone, in a mount namespace of its own.
-const VERSION_2: &str = "unshare --mount --propagation private sh -ec \
-                         'mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"";
 /// The runtime sees version 1 alone.
 const VERSION_1: &str = "unshare --mount --propagation private sh -ec \
                          '[ ! -d /sys/fs/cgroup/unified ] || umount /sys/fs/cgroup/unified; exec \"$@\"' sh \"$@\"";
@@ -67,7 +64,9 @@ fn c33_c34_each_layout_is_used_as_it_is() {
     if !is_hybrid() {
         return;
     }
-    for (script, one, two) in [(VERSION_1, true, false), (VERSION_2, false, true), ("\"$@\"", true, true)] {
+    for (script, one, two) in
+        [(VERSION_1, true, false), (VERSION_2_ALONE, false, true), ("\"$@\"", true, true)]
+    {
         let wrapped = Wrapped::new(&format!("exec {script}"));
         let id = wrapped.runtime().fresh_id();
         let inside = format!("/{id}");

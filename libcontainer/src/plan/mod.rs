@@ -220,6 +220,7 @@ impl Plan {
             (Step::RdtMonitor, self.rdt.as_ref().is_some_and(|rdt| rdt.monitor.is_some())),
             (Step::RdtJoin, self.rdt.is_some()),
             (Step::Clone, true),
+            (Step::Seal, true),
             (Step::Signals, true),
             (Step::CloseFiles, true),
             (Step::Unshare, !self.entry.unshare.is_empty() || self.entry.unshare_user),
