@@ -128,3 +128,19 @@ fn by_copy() -> Result<OwnedFd, Stop> {
     // Executed through a descriptor that cannot write: the kernel refuses a file that is open for writing.
     fs::reopen(copy.as_fd(), libc::O_RDONLY)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x02_a_copy_of_the_binary_has_its_bytes_and_takes_no_others() {
+        let copy = std::fs::File::from(by_copy().unwrap());
+        let seals = fcntl(&copy, FcntlArg::F_GET_SEALS).unwrap();
+        assert_eq!(seals & SealFlag::F_SEAL_WRITE.bits(), SealFlag::F_SEAL_WRITE.bits());
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy));
+        let writing = std::fs::OpenOptions::new().write(true).open(&path);
+        assert!(writing.and_then(|mut file| std::io::Write::write_all(&mut file, b"x")).is_err());
+        assert!(std::fs::read(path).unwrap() == std::fs::read("/proc/self/exe").unwrap());
+    }
+}

@@ -1,10 +1,12 @@
-//! A root file system and the strings of an image that try to get out; `racing` has those that need a race for it.
+//! A root file system and the strings of an image that try to get out; `racing` has those that need a race for it, and
+//! `sealed` what keeps the runtime's own binary.
 //!
 //! The runtime is called in a mount namespace of its own, so that a hole costs a test and not the machine. Each
 //! test has a canary directory on the host, which must not change.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod racing;
+mod sealed;
 
 use std::collections::BTreeMap;
 use std::fs;
