@@ -71,7 +71,7 @@ fn create(runtime: &Runtime, bundle: &Bundle, id: &str, kill_at: Option<usize>) 
     assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Stopped(pid, Signal::SIGSTOP));
     ptrace::setoptions(pid, Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC).unwrap();
     tracee.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    // The shell executes the runtime, and that itself once more, sealed; from there on it counts.
+    // The shell executes the runtime; from there on it counts.
     let (mut programs, mut stops) = (0, 0);
     ptrace::syscall(pid, None).unwrap();
     loop {
@@ -80,7 +80,7 @@ fn create(runtime: &Runtime, bundle: &Bundle, id: &str, kill_at: Option<usize>) 
                 programs += 1;
                 None
             }
-            WaitStatus::PtraceSyscall(_) if programs == 2 => {
+            WaitStatus::PtraceSyscall(_) if programs == 1 => {
                 stops += 1;
                 // Entry and exit are a stop each.
                 if kill_at.is_some_and(|at| stops > 2 * at) {
