@@ -11,10 +11,10 @@
 //! Go(Sources)    -->                       with the next of them
 //!                <-- Reached(Environment)  only if the config has network devices, prestart or createRuntime hooks
 //! Go(Environment) -->
-//!                <-- Reached(Created)
+//!                <-- Reached(Created)      not in `exec`, but for a resctrl group: nobody has anything to do then
 //! a filter       -->                       only if the config has one: as the kernel takes it, without a frame
 //! Go(Created)    -->                       only if somebody else starts it: the record is written, the container exists
-//! Go(Start)      -->                       here for `run` and `exec`, else over the start socket
+//! Go(Start)      -->                       here for `run`, and for `exec` if it was told, else over the start socket
 //!                <-- Reached(Start)        nothing is left to do but the exec
 //!                <-- Reached(Listener)     only if the filter has one, which comes with it
 //! Go(Listener)   -->                       the agent has it

@@ -34,7 +34,7 @@ pub(crate) fn probe(needs: Needs) -> Facts {
         capabilities: creds::permitted().unwrap_or(0),
         last_capability: creds::last_capability(),
         cgroup: CgroupFacts {
-            hierarchies: hierarchies(),
+            hierarchies: if needs.cgroups { hierarchies() } else { Vec::new() },
             huge_page_sizes: if needs.huge_pages { huge_page_sizes() } else { Vec::new() },
         },
         apparmor: needs.labels && read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
@@ -116,11 +116,7 @@ fn in_initial_user_namespace() -> bool {
 
 /// The mounted hierarchies: those of /proc/self/cgroup that are found where they belong.
 fn hierarchies() -> Vec<HierarchyFacts> {
-    let own = read("/proc/self/cgroup");
-    // Where version 2 is mounted there, version 1 ones may exist and are not to be found.
-    let unified = is(CGROUP, libc::CGROUP2_SUPER_MAGIC);
-    let lines = own.lines().filter(|line| !unified || line.starts_with("0::"));
-    let mut found: Vec<HierarchyFacts> = lines.filter_map(hierarchy).collect();
+    let mut found = hierarchies_in(&read("/proc/self/cgroup"), false);
     found.sort_by_key(|h| h.version == CgroupVersion::V2);
     found
 }
@@ -181,18 +177,23 @@ fn size_name(kib: u64) -> String {
 /// The cgroup directories that a process is in now, by hierarchy as [`probe`] finds them.
 #[must_use]
 pub(crate) fn cgroups_of(pid: i32) -> Vec<(CgroupVersion, PathBuf)> {
-    hierarchies_of(pid).iter().map(|hierarchy| (hierarchy.version, hierarchy.directory())).collect()
+    hierarchies_of(pid, true).iter().map(|hierarchy| (hierarchy.version, hierarchy.directory())).collect()
 }
 
-/// The hierarchies as [`probe`] finds them, with the cgroup that a process is in now as its own.
+/// The hierarchies as [`probe`] finds them, with the cgroup that a process is in now as its own; and, if it may be in
+/// one, also where version 2 is alone, the one that has no controllers.
 #[must_use]
-pub(crate) fn hierarchies_of(pid: i32) -> Vec<HierarchyFacts> {
-    let own = read(format!("/proc/{pid}/cgroup"));
-    // As for our own: where version 2 is alone, others are not to be found, but for the one that has no controllers.
+pub(crate) fn hierarchies_of(pid: i32, named: bool) -> Vec<HierarchyFacts> {
+    hierarchies_in(&read(format!("/proc/{pid}/cgroup")), named)
+}
+
+/// Those of a file /proc/PID/cgroup.
+fn hierarchies_in(own: &str, named: bool) -> Vec<HierarchyFacts> {
+    // Where version 2 is mounted there, version 1 ones may exist and are not to be found.
     let unified = is(CGROUP, libc::CGROUP2_SUPER_MAGIC);
-    let lines =
-        own.lines().filter(|line| !unified || line.starts_with("0::") || line.contains(":name=systemd:"));
-    lines.filter_map(hierarchy).collect()
+    let counts =
+        |line: &&str| !unified || line.starts_with("0::") || named && line.contains(":name=systemd:");
+    own.lines().filter(counts).filter_map(hierarchy).collect()
 }
 
 /// The type of the file system that `path` is on, such as `nfs4`.

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 
-use crate::sys::image::Image;
+use crate::sys::image::{self, Image};
 use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Strings};
 use crate::sys::{Call, Stop, fs, timeline};
@@ -119,7 +119,7 @@ fn by_mount() -> Result<OwnedFd, Stop> {
 /// A copy of the binary in memory, sealed against every change. See memfd_create(2).
 fn by_copy() -> Result<OwnedFd, Stop> {
     let own = fs::open(fs::CWD, OWN_BINARY, libc::O_RDONLY, 0)?;
-    let copy = fs::sealable_memory_file()?;
+    let copy = image::sealable_memory_file()?;
     let refused = |call| move |errno| Stop::new(call, errno);
     while nix::sys::sendfile::sendfile(&copy, &own, None, 1 << 30).map_err(refused(Call::Write))? > 0 {}
     let seals =

@@ -13,7 +13,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, renameat};
 use nix::libc;
@@ -23,7 +22,7 @@ pub use record::{CgroupDirectory, Identity, Record, ResctrlGroup, VERSION};
 pub use reservation::Reservation;
 
 use crate::sys::pattern::Pattern;
-use crate::sys::{Call, Stop, contents, fs as sys_fs};
+use crate::sys::{contents, fs as sys_fs};
 
 const RECORD: &CStr = c"record.json";
 const RECORD_NEW: &CStr = c"record.new";
@@ -188,11 +187,7 @@ pub struct Entry {
 
 impl Entry {
     fn open(id: &str, path: PathBuf) -> Result<Entry, Refused> {
-        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-        let opened = path
-            .with_nix_path(|path| sys_fs::open(sys_fs::CWD, path, flags, 0))
-            .unwrap_or_else(|errno| Err(Stop::new(Call::Open, errno)));
-        match opened {
+        match sys_fs::open_path(&path, libc::O_RDONLY | libc::O_DIRECTORY) {
             Ok(directory) => Ok(Entry { id: id.into(), path, directory }),
             Err(stop) if stop.is(Errno::ENOENT) => Err(Refused::Missing(id.into())),
             Err(stop) => Err(refused("open", path)(stop.into())),

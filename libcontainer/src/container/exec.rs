@@ -71,7 +71,7 @@ impl Container {
             }
         }
         let spec = self.config()?;
-        let facts = host::probe(Needs::by(spec, Some(process)));
+        let facts = host::probe(Needs::by_exec(spec, process));
         let plan =
             Plan::compile_exec(spec, process, &facts).map_err(|invalid| Error::invalid("exec", invalid))?;
         create::warn(&plan.warnings);

@@ -61,7 +61,8 @@ impl Container {
             }
             return Ok(Vec::new());
         }
-        let hierarchies = host::hierarchies_of(pid);
+        let is_in_legacy = self.record.cgroups.iter().any(|made| made.version == CgroupVersion::V1);
+        let hierarchies = host::hierarchies_of(pid, is_in_legacy);
         check(below, &hierarchies)?;
         let mut cgroups = Vec::new();
         for hierarchy in &hierarchies {

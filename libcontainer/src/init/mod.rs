@@ -59,6 +59,8 @@ pub(crate) struct Orders<'a> {
 /// What tells the container's process to run its program.
 #[derive(Debug)]
 pub(crate) enum Start {
+    /// Nothing: it runs it when everything is ready.
+    Itself,
     /// The runtime that made it, right away.
     Runtime,
     /// Whoever connects to this listening socket.
@@ -156,6 +158,9 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
     } else {
         orders.fault.attempt(Step::User, sys_process::setsid)?;
     }
+    if let Start::Itself = orders.start {
+        return Ok(None);
+    }
     orders.channel.send(Message::Reached(Milestone::Created)).at(Step::Channel)?;
     let filter = orders.program.as_mut().and_then(|program| program.filter.as_mut());
     if let Some(filter) = filter.filter(|filter| filter.comes) {
@@ -167,6 +172,7 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
 /// Waits to be told to run the program.
 fn await_start(orders: &Orders<'_>) -> Result<Option<Channel>, Failure> {
     orders.fault.attempt(Step::AwaitStart, || match &orders.start {
+        Start::Itself => Ok(None),
         Start::Runtime => orders.channel.await_go(Milestone::Start).map(|()| None),
         Start::Socket(socket) => {
             orders.channel.await_go(Milestone::Created)?;

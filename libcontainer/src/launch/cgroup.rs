@@ -23,7 +23,7 @@ use crate::plan::list;
 use crate::plan::step::Step;
 use crate::state::CgroupDirectory;
 use crate::stats::OomKilled;
-use crate::sys::{Call, Stop, contents};
+use crate::sys::{self, Call, Stop, contents};
 
 pub(crate) use processes::{processes, signal_all, signal_each};
 pub(crate) use remove::{Busy, remove_all, remove_unused};
@@ -306,7 +306,7 @@ fn make_home(hierarchy: &Hierarchy, directory: &Path, home: &Path, units: Option
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Stop> {
-    fs::File::open(path).map(OwnedFd::from).map_err(|e| stop(Call::Open, &e))
+    sys::fs::open_path(path, libc::O_RDONLY | libc::O_DIRECTORY)
 }
 
 /// Directories that have been made, outer ones first; they go again unless they are kept.

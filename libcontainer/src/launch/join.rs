@@ -93,7 +93,8 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
         },
         build: None,
         program: Some(ready_program(joining.process, filter, joining.console)),
-        start: Start::Runtime,
+        // A resctrl group is joined from outside, when there is the last process.
+        start: if joining.resctrl.is_empty() { Start::Itself } else { Start::Runtime },
         preserved: joining.preserved,
         fault: Fault::default(),
         words: LastWords::default(),

@@ -45,6 +45,8 @@ pub struct Facts {
 /// Which facts a config needs, beside those that every plan does: each would cost every other container some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Needs {
+    /// The cgroup hierarchies.
+    pub(crate) cgroups: bool,
     /// The sizes of huge pages.
     pub(crate) huge_pages: bool,
     /// Whether there are security modules that label processes and mounts.
@@ -53,7 +55,13 @@ pub(crate) struct Needs {
 
 impl Needs {
     /// All of them.
-    pub(crate) const EVERYTHING: Needs = Needs { huge_pages: true, labels: true };
+    pub(crate) const EVERYTHING: Needs = Needs { cgroups: true, huge_pages: true, labels: true };
+
+    /// What `process` needs, which is going to run in a container of `spec` that exists.
+    #[must_use]
+    pub(crate) fn by_exec(spec: &Spec, process: &Process) -> Needs {
+        Needs { cgroups: false, huge_pages: false, ..Needs::by(spec, Some(process)) }
+    }
 
     /// What `spec` needs, and `process`, which is going to run in its container.
     #[must_use]
@@ -63,6 +71,7 @@ impl Needs {
         let labelled =
             |process: &Process| process.apparmor_profile().is_some() || process.selinux_label().is_some();
         Needs {
+            cgroups: true,
             huge_pages: resources.is_some_and(|resources| resources.hugepage_limits().is_some()),
             labels: process.is_some_and(labelled) || linux.is_some_and(|linux| linux.mount_label().is_some()),
         }
@@ -140,7 +149,7 @@ mod tests {
         let needs = |linux: serde_json::Value, process: serde_json::Value| {
             let spec = serde_json::from_value(json!({"ociVersion": "1.3.0", "linux": linux})).unwrap();
             let process = serde_json::from_value(process).unwrap();
-            let Needs { huge_pages, labels } = Needs::by(&spec, Some(&process));
+            let Needs { huge_pages, labels, .. } = Needs::by(&spec, Some(&process));
             (huge_pages, labels)
         };
         let plain = json!({"cwd": "/", "user": {"uid": 0, "gid": 0}});

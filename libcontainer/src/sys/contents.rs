@@ -4,10 +4,9 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
-use nix::NixPath;
 use nix::libc;
 
-use super::fs::{self, CWD};
+use super::fs;
 use super::{Call, Stop, check, retry, size};
 
 /// Room for what most files of the kernel and of the store hold, so that one call reads it.
@@ -18,7 +17,7 @@ const MOST: usize = 2048;
 /// # Errors
 /// Those of openat(2) and read(2); ENAMETOOLONG or EINVAL for what is no path.
 pub fn read(path: &Path) -> Result<Vec<u8>, Stop> {
-    path.with_nix_path(|path| read_at(CWD, path)).unwrap_or_else(|errno| Err(Stop::new(Call::Open, errno)))
+    rest_of(fs::open_path(path, libc::O_RDONLY)?.as_fd())
 }
 
 /// What is in the file `path` below `at`. Allocates.
@@ -45,8 +44,7 @@ pub fn read_record_at(at: BorrowedFd<'_>, path: &CStr) -> Result<Vec<u8>, Stop> 
 /// # Errors
 /// As [`read`].
 pub fn read_record(path: &Path) -> Result<Vec<u8>, Stop> {
-    path.with_nix_path(|path| read_record_at(CWD, path))
-        .unwrap_or_else(|errno| Err(Stop::new(Call::Open, errno)))
+    rest(fs::open_path(path, libc::O_RDONLY)?.as_fd(), true)
 }
 
 /// What is left to read of an open file. Allocates.

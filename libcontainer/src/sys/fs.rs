@@ -2,7 +2,9 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
+use nix::NixPath;
 use nix::errno::Errno;
 use nix::libc;
 
@@ -25,6 +27,15 @@ pub fn open(at: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> Result<Ow
     })?;
     // SAFETY: the descriptor is new and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// openat(2) of a path of the host, close-on-exec. Allocates if it is long.
+///
+/// # Errors
+/// Those of the call; ENAMETOOLONG or EINVAL for what is no path.
+pub fn open_path(path: &Path, flags: i32) -> Result<OwnedFd, Stop> {
+    path.with_nix_path(|path| open(CWD, path, flags, 0))
+        .unwrap_or_else(|errno| Err(Stop::new(Call::Open, errno)))
 }
 
 /// What `fd` is open for, with O_PATH too, opened once more.
@@ -405,7 +416,7 @@ impl Proc {
 /// # Errors
 /// Those of memfd_create(2) and write(2).
 pub fn memory_file(bytes: &[&[u8]]) -> Result<OwnedFd, Stop> {
-    let fd = memfd(0)?;
+    let fd = memory_file(0)?;
     for part in bytes {
         write(fd.as_fd(), part)?;
     }
@@ -414,19 +425,8 @@ pub fn memory_file(bytes: &[&[u8]]) -> Result<OwnedFd, Stop> {
     Ok(fd)
 }
 
-/// An empty anonymous file that can be sealed, and executed.
-///
-/// # Errors
-/// Those of memfd_create(2).
-pub fn sealable_memory_file() -> Result<OwnedFd, Stop> {
-    // Linux < 6.3 does not know the flag, and its files can be executed anyway.
-    match memfd(libc::MFD_ALLOW_SEALING | libc::MFD_EXEC) {
-        Err(stop) if stop.is(Errno::EINVAL) => memfd(libc::MFD_ALLOW_SEALING),
-        other => other,
-    }
-}
-
-fn memfd(flags: libc::c_uint) -> Result<OwnedFd, Stop> {
+/// memfd_create(2), close-on-exec.
+pub(super) fn memory_file(flags: libc::c_uint) -> Result<OwnedFd, Stop> {
     // SAFETY: the name is NUL-terminated.
     let fd = unsafe { libc::memfd_create(c"ketch".as_ptr(), flags | libc::MFD_CLOEXEC) };
     // SAFETY: the descriptor is new and nobody else owns it.

@@ -241,6 +241,18 @@ fn end_of_heap() -> Result<u64, Stop> {
     check(Call::Mmap, unsafe { libc::syscall(libc::SYS_brk, 0) }).map(libc::c_long::cast_unsigned)
 }
 
+/// An empty anonymous file that can be sealed, and executed.
+///
+/// # Errors
+/// Those of memfd_create(2).
+pub fn sealable_memory_file() -> Result<OwnedFd, Stop> {
+    // Linux < 6.3 does not know the flag, and its files can be executed anyway.
+    match fs::memory_file(libc::MFD_ALLOW_SEALING | libc::MFD_EXEC) {
+        Err(stop) if stop.is(Errno::EINVAL) => fs::memory_file(libc::MFD_ALLOW_SEALING),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::signal::BlockedSignals;
-use super::{Call, Stop, check, check_int, from_nix, retry};
+use super::{Call, Stop, check, check_int, retry};
 
 /// A child process: its number and a descriptor that stays its own when the number is used again.
 #[derive(Debug)]
@@ -389,6 +389,5 @@ impl Drop for Leash {
 /// # Errors
 /// Those of openat(2).
 pub fn own_namespace(file: &CStr) -> Result<OwnedFd, Stop> {
-    let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC;
-    from_nix(Call::Open, nix::fcntl::open(file, flags, nix::sys::stat::Mode::empty()))
+    super::fs::open(super::fs::CWD, file, libc::O_RDONLY, 0)
 }
