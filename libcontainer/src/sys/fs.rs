@@ -416,7 +416,7 @@ impl Proc {
 /// # Errors
 /// Those of memfd_create(2) and write(2).
 pub fn memory_file(bytes: &[&[u8]]) -> Result<OwnedFd, Stop> {
-    let fd = memory_file(0)?;
+    let fd = create_memory_file(0)?;
     for part in bytes {
         write(fd.as_fd(), part)?;
     }
@@ -426,7 +426,7 @@ pub fn memory_file(bytes: &[&[u8]]) -> Result<OwnedFd, Stop> {
 }
 
 /// memfd_create(2), close-on-exec.
-pub(super) fn memory_file(flags: libc::c_uint) -> Result<OwnedFd, Stop> {
+pub(super) fn create_memory_file(flags: libc::c_uint) -> Result<OwnedFd, Stop> {
     // SAFETY: the name is NUL-terminated.
     let fd = unsafe { libc::memfd_create(c"ketch".as_ptr(), flags | libc::MFD_CLOEXEC) };
     // SAFETY: the descriptor is new and nobody else owns it.

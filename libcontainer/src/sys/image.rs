@@ -247,8 +247,8 @@ fn end_of_heap() -> Result<u64, Stop> {
 /// Those of memfd_create(2).
 pub fn sealable_memory_file() -> Result<OwnedFd, Stop> {
     // Linux < 6.3 does not know the flag, and its files can be executed anyway.
-    match fs::memory_file(libc::MFD_ALLOW_SEALING | libc::MFD_EXEC) {
-        Err(stop) if stop.is(Errno::EINVAL) => fs::memory_file(libc::MFD_ALLOW_SEALING),
+    match fs::create_memory_file(libc::MFD_ALLOW_SEALING | libc::MFD_EXEC) {
+        Err(stop) if stop.is(Errno::EINVAL) => fs::create_memory_file(libc::MFD_ALLOW_SEALING),
         other => other,
     }
 }
