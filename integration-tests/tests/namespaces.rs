@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use integration_tests::{Namespaces, Wrapped, runtime};
+use integration_tests::{Namespaces, VERSION_2_ALONE, Wrapped, runtime};
 use serde_json::{Value, json};
 use spec_conformance::report::proc_text::namespace_inode;
 use spec_conformance::{Bundle, BundleBuilder, Container, Report, Runtime};
@@ -250,6 +250,33 @@ fn n06_loopback_is_up_in_a_new_network_namespace_and_left_alone_in_others() {
     let script = format!("exec nsenter --net={} \"$@\"", holder.path("net").display());
     let wrapped = Wrapped::new(&script);
     assert!(!is_up(&report(wrapped.runtime(), plain(new(&["mount"])))), "the namespace was the runtime's");
+}
+
+#[test]
+fn n06_where_the_runtime_makes_the_network_namespace_everything_in_it_is_the_containers() {
+    // It does with version 2 of cgroups alone, while the container's process mounts.
+    let wrapped = Wrapped::new(&format!("exec {VERSION_2_ALONE}"));
+    let bundle = Bundle::new()
+        .with_busybox()
+        .args([
+            "/bin/sh",
+            "-c",
+            "echo /sys/class/net/*; cd /proc/sys/net/ipv4; cat ip_forward ip_default_ttl; ip link",
+        ])
+        .set("/linux/namespaces", new(&["mount", "pid", "network"]))
+        .set("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}))
+        .remove("/hostname");
+    // Before hooks, too: they configure it.
+    let change = r#"pid=$(sed 's/.*"pid":\([0-9]*\).*/\1/'); exec nsenter --net=/proc/$pid/ns/net sh -c 'echo 77 > /proc/sys/net/ipv4/ip_default_ttl'"#;
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", change], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}]);
+    for (bundle, ttl) in [(bundle.clone(), "64"), (bundle.set("/hooks/createRuntime", hook), "77")] {
+        let bundle = bundle.build().unwrap();
+        let id = wrapped.runtime().fresh_id();
+        let call = ["run", "--bundle", bundle.path().to_str().unwrap(), &id];
+        let said = wrapped.runtime().call(call).unwrap().success().unwrap().stdout;
+        assert!(said.starts_with(&format!("/sys/class/net/lo\n1\n{ttl}\n")), "{said}");
+        assert!(said.contains("LOOPBACK,UP"), "{said}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use nix::errno::Errno;
@@ -69,4 +70,21 @@ fn x02_whatever_the_kernel_can_the_binary_is_kept() {
     let runtime = integration_tests::runtime();
     assert_eq!(created(&runtime), Kept::ByMount);
     assert_eq!(without_new_images(|| created(&runtime)), Kept::ByMount);
+}
+
+#[test]
+fn a_container_that_waits_holds_few_pages_of_the_runtime() {
+    let runtime = integration_tests::runtime();
+    let container = runtime.create(&Bundle::new().build().unwrap()).unwrap();
+    let held = |pid: i32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss_File:")).unwrap().trim().to_owned();
+        line.strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
+    };
+    // It lets go of them when it has been told that it exists, which create does not wait for.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while held(container.pid()) > 2048 && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    assert!(held(container.pid()) <= 2048, "{} kB", held(container.pid()));
 }

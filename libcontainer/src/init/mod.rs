@@ -44,8 +44,8 @@ pub(crate) struct Orders<'a> {
     pub(crate) build: Option<Build<'a>>,
     /// The program to run.
     pub(crate) program: Option<Program<'a>>,
-    /// What tells the process to go on.
-    pub(crate) start: Start,
+    /// What tells the process to go on; nothing if it does when everything is ready.
+    pub(crate) start: Option<Start>,
     /// How many descriptors from 3 on are the program's.
     pub(crate) preserved: u32,
     /// A step that is to fail, for tests.
@@ -59,8 +59,6 @@ pub(crate) struct Orders<'a> {
 /// What tells the container's process to run its program.
 #[derive(Debug)]
 pub(crate) enum Start {
-    /// Nothing: it runs it when everything is ready.
-    Itself,
     /// The runtime that made it, right away.
     Runtime,
     /// Whoever connects to this listening socket.
@@ -76,7 +74,7 @@ impl Orders<'_> {
         keep.extend(self.enter.descriptors());
         keep.extend(self.build.iter().flat_map(Build::descriptors));
         keep.extend(self.program.iter().flat_map(Program::descriptors));
-        if let Start::Socket(socket) = &self.start {
+        if let Some(Start::Socket(socket)) = &self.start {
             keep.push(socket.as_raw_fd());
         }
         keep.sort_unstable();
@@ -158,21 +156,18 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
     } else {
         orders.fault.attempt(Step::User, sys_process::setsid)?;
     }
-    if let Start::Itself = orders.start {
-        return Ok(None);
-    }
+    await_start(orders)
+}
+
+/// Says that everything is ready, and waits to be told to run the program, if anybody is to tell.
+fn await_start(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure> {
+    let Some(start) = &orders.start else { return Ok(None) };
     orders.channel.send(Message::Reached(Milestone::Created)).at(Step::Channel)?;
     let filter = orders.program.as_mut().and_then(|program| program.filter.as_mut());
     if let Some(filter) = filter.filter(|filter| filter.comes) {
         orders.channel.receive_filter(&mut filter.instructions).at(Step::Channel)?;
     }
-    await_start(orders)
-}
-
-/// Waits to be told to run the program.
-fn await_start(orders: &Orders<'_>) -> Result<Option<Channel>, Failure> {
-    orders.fault.attempt(Step::AwaitStart, || match &orders.start {
-        Start::Itself => Ok(None),
+    orders.fault.attempt(Step::AwaitStart, || match start {
         Start::Runtime => orders.channel.await_go(Milestone::Start).map(|()| None),
         Start::Socket(socket) => {
             orders.channel.await_go(Milestone::Created)?;

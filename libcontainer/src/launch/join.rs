@@ -94,7 +94,7 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
         build: None,
         program: Some(ready_program(joining.process, filter, joining.console)),
         // A resctrl group is joined from outside, when there is the last process.
-        start: if joining.resctrl.is_empty() { Start::Itself } else { Start::Runtime },
+        start: (!joining.resctrl.is_empty()).then_some(Start::Runtime),
         preserved: joining.preserved,
         fault: Fault::default(),
         words: LastWords::default(),

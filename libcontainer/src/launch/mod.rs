@@ -250,6 +250,7 @@ fn prepare<'a>(
         }
         None => Start::Runtime,
     };
+    let start = Some(start);
     let lent_network = plan.lends_network();
     let enter = Entering {
         entry: &plan.entry,

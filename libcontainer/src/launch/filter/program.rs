@@ -50,8 +50,8 @@ pub(super) struct Graph {
     known: HashMap<Node, Id, BuildHasherDefault<Fold>>,
 }
 
-/// Hashes a few small numbers, which nobody chooses to collide: a profile makes a thousand nodes at most. Of FNV-1a's
-/// kind, a word at a time.
+/// Hashes a few small numbers, of FNV-1a's kind, a word at a time: whoever writes a profile wins nothing by numbers that
+/// collide.
 #[derive(Debug, Default)]
 struct Fold(u64);
 
