@@ -11,6 +11,7 @@ use oci_spec::runtime::Spec;
 use crate::bundle::Bundle;
 use crate::error::{Error, ErrorKind};
 use crate::fault::Fault;
+use crate::hooks::StateText;
 use crate::host;
 use crate::launch::{self, Launched, Made, Settings, cgroup::Group, rdt::Resctrl};
 use crate::path::KernelString;
@@ -387,7 +388,11 @@ fn launch_in<'a>(
     draft: launch::Draft<'_>,
 ) -> Result<Launched<'a>, launch::Broken> {
     let directory = open_directory(&bundle.path).at(Step::Root)?;
-    let state = |status| state_text(&State::of(record, status));
+    // It costs some, and most containers have no hooks to read it.
+    let state = |status| match plan.hooks.any_before_program() {
+        true => state_text(&State::of(record, status)),
+        false => StateText::default(),
+    };
     let settings = Settings {
         start_in: later.then(|| entry.fd()),
         bundle: directory.as_fd(),

@@ -1,6 +1,6 @@
 //! The runtime's side of the conversation with the container's process. Runs in the runtime's process.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use nix::libc;
 use nix::poll::PollFlags;
@@ -11,7 +11,6 @@ use super::{
     Because, Broken, Inside, Launched, OWN_NETWORK, Settings, devices, idmap, listener, net_devices, systemd,
 };
 use crate::channel::{At, Channel, Failure, Message, Milestone};
-use crate::fault::Fault;
 use crate::hooks::{self, Stage};
 use crate::host;
 use crate::plan::Plan;
@@ -45,9 +44,7 @@ impl<'a> Conversation<'a, '_> {
     pub(super) fn hold(&mut self, launched: &mut Launched<'a>) -> Result<(), Broken> {
         let (plan, fault) = (self.plan, self.settings.fault);
         if plan.lends_network() {
-            let network =
-                make_network(plan, fault).map_err(|failure| self.first_cause(launched, failure.into()))?;
-            launched.channel.send_network(network).or_else(|_| self.hear_last_words(launched))?;
+            self.lend_network(launched)?;
         }
         self.make_cgroups(launched).map_err(|broken| self.first_cause(launched, broken))?;
         if self.waits {
@@ -108,6 +105,28 @@ impl<'a> Conversation<'a, '_> {
             launched.channel.send_filter(&filter).at(Step::Channel)?;
         }
         Ok(())
+    }
+
+    /// Makes the container's network namespace, which the process waits for.
+    fn lend_network(&self, launched: &Launched<'_>) -> Result<(), Broken> {
+        let (plan, fault) = (self.plan, self.settings.fault);
+        let made = fault.attempt(Step::Network, || {
+            let inside = Inside::new_network()?;
+            process::own_namespace(OWN_NETWORK).map(|network| (inside, network))
+        });
+        // This thread is in there until the end.
+        let (_inside, network) = made.map_err(|failure| self.first_cause(launched, failure.into()))?;
+        let complete = || {
+            if plan.kernel.loopback { fault.attempt(Step::Loopback, attributes::loopback_up) } else { Ok(()) }
+        };
+        // The process does not wait for the loopback device, unless hooks are the first to use it: all others do when it
+        // has been heard again.
+        let is_used_at_once = !plan.hooks.create_container.is_empty();
+        if is_used_at_once {
+            complete()?;
+        }
+        launched.channel.send_network(network).or_else(|_| self.hear_last_words(launched))?;
+        if is_used_at_once { Ok(()) } else { Ok(complete()?) }
     }
 
     /// Has the record prepared, as long as the process is busy anyway.
@@ -244,18 +263,6 @@ pub(super) fn died() -> Failure {
 
 pub(super) fn garbled() -> Failure {
     Failure { step: Step::Channel, stop: Stop { call: Call::Recv, errno: libc::EBADMSG } }
-}
-
-/// Makes the container's network namespace.
-fn make_network(plan: &Plan, fault: Fault) -> Result<OwnedFd, Failure> {
-    // This thread is in there until it has a descriptor of it.
-    let inside = fault.attempt(Step::Network, Inside::new_network)?;
-    if plan.kernel.loopback {
-        fault.attempt(Step::Loopback, attributes::loopback_up)?;
-    }
-    let network = process::own_namespace(OWN_NETWORK).at(Step::Network);
-    drop(inside);
-    network
 }
 
 fn attach_program(plan: &Plan, group: &Group<'_>) -> Result<(), Stop> {

@@ -43,6 +43,16 @@ pub struct Hooks {
     pub output: OutputFiles,
 }
 
+impl Hooks {
+    /// There are some that run before the program does.
+    #[must_use]
+    pub fn any_before_program(&self) -> bool {
+        [&self.prestart, &self.create_runtime, &self.create_container, &self.start_container]
+            .iter()
+            .any(|hooks| !hooks.is_empty())
+    }
+}
+
 /// Files that get what hooks print, instead of the runtime: added to their ends.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct OutputFiles {
