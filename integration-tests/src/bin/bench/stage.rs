@@ -87,9 +87,9 @@ impl Stage {
         self.scratch.join("reading")
     }
 
-    /// Where a runtime writes the pid of a created container.
+    /// Where a runtime writes the pid of a created container: beside its state, as engines have it.
     pub(crate) fn pid_file(&self) -> PathBuf {
-        self.scratch.join("pid")
+        self.state.join("pid")
     }
 
     /// A file that takes a runtime's standard error, to be read if it fails.
