@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use integration_tests::{Namespaces, VERSION_2_ALONE, Wrapped, runtime};
+use integration_tests::{Namespaces, VERSION_2_ALONE, Wrapped, nothing_left, runtime};
 use serde_json::{Value, json};
 use spec_conformance::report::proc_text::namespace_inode;
 use spec_conformance::{Bundle, BundleBuilder, Container, Report, Runtime};
@@ -276,6 +276,30 @@ fn n06_where_the_runtime_makes_the_network_namespace_everything_in_it_is_the_con
         let said = wrapped.runtime().call(call).unwrap().success().unwrap().stdout;
         assert!(said.starts_with(&format!("/sys/class/net/lo\n1\n{ttl}\n")), "{said}");
         assert!(said.contains("LOOPBACK,UP"), "{said}");
+    }
+}
+
+#[test]
+fn n06_in_a_user_namespace_that_does_not_own_the_runtimes_network_a_container_gets_a_new_one() {
+    // From there the runtime could leave its own, and not come back.
+    let inside = |limit: &str, more: &str| {
+        let script = format!(
+            "exec unshare --user --map-root-user --mount --propagation private sh -ec '{limit} exec \"$@\"' sh {more} \"$@\""
+        );
+        let wrapped = Wrapped::new(&script);
+        let bundle = plain(new(&["mount", "pid", "network"])).build().unwrap();
+        let id = wrapped.runtime().fresh_id();
+        let call = ["run", "--bundle", bundle.path().to_str().unwrap(), &id];
+        let called = wrapped.runtime().call(call).unwrap();
+        nothing_left(wrapped.runtime(), &id);
+        called
+    };
+    let version_2 = "sh -ec 'mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; exec \"$@\"' sh";
+    let hybrid = std::path::Path::new("/sys/fs/cgroup/unified").exists();
+    for more in [Some(""), hybrid.then_some(version_2)].into_iter().flatten() {
+        inside("", more).success().unwrap();
+        let said = inside("echo 0 > /proc/sys/user/max_net_namespaces;", more).stderr;
+        assert!(said.contains("hint: /proc/sys/user/max_net_namespaces is 0"), "{said}");
     }
 }
 

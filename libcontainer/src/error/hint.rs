@@ -8,7 +8,7 @@ use crate::sys::{Call, Stop};
 /// What is known about it.
 pub(super) fn of(step: Step, stop: Stop) -> Option<String> {
     match (step, stop.errno) {
-        (Step::Clone | Step::Unshare, libc::ENOSPC | libc::EUSERS | libc::EPERM) => {
+        (Step::Clone | Step::Unshare | Step::Network, libc::ENOSPC | libc::EUSERS | libc::EPERM) => {
             crate::host::namespace_hint()
         }
         (Step::MapIds, _) => about_ids(stop).map(str::to_owned),

@@ -43,7 +43,7 @@ impl<'a> Conversation<'a, '_> {
     /// Talks to the container's process until it is ready to start.
     pub(super) fn hold(&mut self, launched: &mut Launched<'a>) -> Result<(), Broken> {
         let (plan, fault) = (self.plan, self.settings.fault);
-        if plan.lends_network() {
+        if plan.lends_network {
             self.lend_network(launched)?;
         }
         self.make_cgroups(launched).map_err(|broken| self.first_cause(launched, broken))?;

@@ -251,7 +251,7 @@ fn prepare<'a>(
         None => Start::Runtime,
     };
     let start = Some(start);
-    let lent_network = plan.lends_network();
+    let lent_network = plan.lends_network;
     let enter = Entering {
         entry: &plan.entry,
         joins,

@@ -73,6 +73,10 @@ pub struct Choices {
 pub struct Plan {
     /// Its namespaces.
     pub entry: Entry,
+    /// The runtime makes the new network namespace and hands it over, while the container's process mounts: the one takes
+    /// as long as the other.
+    #[serde(skip)]
+    pub lends_network: bool,
     /// Its user ids.
     pub ids: Ids,
     /// Its cgroup and limits.
@@ -147,7 +151,21 @@ impl Plan {
         let seccomp = seccomp::compile(spec, &mut findings);
         let hooks = hooks::compile(spec, &mut findings);
         let warnings = findings.finish()?;
-        Ok(Plan { entry, ids, cgroup, rdt, rootfs, net_devices, kernel, process, seccomp, hooks, warnings })
+        let lends_network = lends_network(&entry, &cgroup, facts);
+        Ok(Plan {
+            entry,
+            lends_network,
+            ids,
+            cgroup,
+            rdt,
+            rootfs,
+            net_devices,
+            kernel,
+            process,
+            seccomp,
+            hooks,
+            warnings,
+        })
     }
 
     /// Compiles one more program for a container that exists: it gets everything that the container's own
@@ -167,15 +185,6 @@ impl Plan {
         let process =
             process.ok_or_else(|| Finding { at: "/process".into(), says: "is missing".into(), spec: "" })?;
         Ok(ExecPlan { become_root: ids.become_root, process, affinity, seccomp, warnings })
-    }
-
-    /// The runtime makes the new network namespace and hands it over, while the container's process mounts: the one takes
-    /// as long as the other. Not if the process waits for cgroups meanwhile, or if another user namespace is to own it.
-    #[must_use]
-    pub fn lends_network(&self) -> bool {
-        let legacy = self.cgroup.hierarchies.iter().any(|h| h.version == facts::CgroupVersion::V1);
-        let waits = legacy || self.cgroup.unit.is_some();
-        self.entry.unshare.contains(namespaces::Namespace::Network) && !self.entry.changes_user() && !waits
     }
 
     /// Every step of this plan that can fail by itself, about in the order in which they are taken.
@@ -226,7 +235,7 @@ impl Plan {
             (Step::Unshare, !self.entry.unshare.is_empty() || self.entry.unshare_user),
             (Step::MapIds, self.ids.maps.is_some()),
             (Step::BecomeRoot, self.ids.become_root),
-            (Step::Network, self.lends_network()),
+            (Step::Network, self.lends_network),
             (Step::Loopback, self.kernel.loopback),
             (Step::Refork, self.entry.refork),
             (Step::Unit, self.cgroup.unit.is_some()),
@@ -265,6 +274,15 @@ impl Plan {
     pub fn describe(&self, step: Step) -> impl fmt::Display + '_ {
         Described { plan: self, step }
     }
+}
+
+/// Not if the process waits for cgroups meanwhile, or another user namespace is to own it; and not without the host's
+/// rights: the runtime's own network namespace may be one that it could leave and not come back to.
+fn lends_network(entry: &Entry, cgroup: &Cgroup, facts: &Facts) -> bool {
+    let legacy = cgroup.hierarchies.iter().any(|h| h.version == facts::CgroupVersion::V1);
+    let waits = legacy || cgroup.unit.is_some();
+    let is_new = entry.unshare.contains(namespaces::Namespace::Network);
+    is_new && facts.privileged && !entry.changes_user() && !waits
 }
 
 fn check_document(spec: &Spec, findings: &mut Findings) {
