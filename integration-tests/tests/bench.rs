@@ -34,18 +34,30 @@ fn has_ended(child: &Child) {
     assert!(ended.unwrap(), "the benchmark does not end");
 }
 
+/// Where state may lie.
+const STATE: [&str; 2] = ["/run", "/dev/shm"];
+
+fn name_of(process: i32) -> String {
+    format!("ketch-bench-{process}")
+}
+
+fn in_directory(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// What this benchmark has made in one of these places.
+fn made<'a>(process: i32, places: impl IntoIterator<Item = &'a Path>) -> Vec<PathBuf> {
+    let is_ours = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&name_of(process));
+    places.into_iter().flat_map(in_directory).filter(is_ours).collect()
+}
+
 /// Demands that nothing which this benchmark made is on the host.
 fn nothing_left(process: i32, scratch: &Path) {
-    let name = format!("ketch-bench-{process}");
-    let is_ours = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&name);
-    let in_directory = |directory: &str| -> Vec<PathBuf> {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect()
-    };
-    let mut places = vec![PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/run")];
-    places.extend(in_directory("/sys/fs/cgroup"));
-    let found = places.iter().flat_map(|place| in_directory(place.to_str().unwrap())).filter(is_ours);
-    assert_eq!(found.collect::<Vec<_>>(), Vec::<PathBuf>::new());
+    let name = name_of(process);
+    let cgroups = Path::new("/sys/fs/cgroup");
+    let hierarchies = in_directory(cgroups);
+    let places = hierarchies.iter().map(PathBuf::as_path).chain([cgroups]).chain(STATE.map(Path::new));
+    assert_eq!(made(process, places), Vec::<PathBuf>::new());
     assert_eq!(fs::read_dir(scratch).unwrap().count(), 0, "scratch files are left");
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&name), "{mounts}");
@@ -95,7 +107,7 @@ fn an_interrupt_among_two_hundred_containers_leaves_nothing() {
     // The names of the runtimes end what is said before the containers are made.
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(said.any(|line| line.starts_with("ketch: ")));
-    let mine = fs::read_dir(scratch.path()).unwrap().next().unwrap().unwrap().path();
+    let mine = made(pid(&child), STATE.map(Path::new)).remove(0);
     let mut pids = BTreeSet::new();
     let several = |text: &str| {
         pids.insert(text.to_owned());
