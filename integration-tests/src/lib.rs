@@ -27,7 +27,7 @@ pub use rootless::Rootless;
 pub use stage::{LEGACY, Stage, UNIFIED};
 pub use terminal::{in_a_terminal, read_until};
 pub use words::{create, deadline, has_ended, nothing_left, refused, running, text_of, waiting};
-pub use wrapped::{VERSION_2_ALONE, Wrapped};
+pub use wrapped::{VERSION_2_ALONE, Wrapped, runtime_of};
 
 /// The binary under test: what `KETCH` names, else `ketch` beside this test in the target directory.
 ///

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use spec_conformance::{Profile, Runtime};
+use spec_conformance::Runtime;
 use tempfile::TempDir;
 
-use crate::ketch;
+use crate::{ketch, runtime_of};
 
 /// A directory with the files of a machine with two caches.
 #[derive(Debug)]
@@ -85,10 +84,7 @@ impl Resctrl {
         let script = self.directory.path().join("ketch");
         let place = self.directory.path().display();
         let text = format!("#!/bin/sh\nexec {} --resctrl {place} \"$@\"\n", ketch().display());
-        let written = fs::write(&script, text)
-            .and_then(|()| fs::set_permissions(&script, fs::Permissions::from_mode(0o755)));
-        written.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-        Runtime::new(script, &Profile::KETCH).unwrap_or_else(|error| panic!("{error}"))
+        runtime_of(script, &text)
     }
 }
 

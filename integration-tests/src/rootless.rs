@@ -1,12 +1,12 @@
 //! A user namespace to call the runtime in, as rootless engines do: root inside, nobody in particular outside.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::Path;
 
-use spec_conformance::{Profile, Runtime};
+use spec_conformance::Runtime;
 use tempfile::TempDir;
 
-use crate::{Namespaces, ketch};
+use crate::{Namespaces, ketch, runtime_of};
 
 /// A user and a mount namespace that lasts over several calls of the runtime.
 #[derive(Debug)]
@@ -53,10 +53,7 @@ impl Rootless {
             mount.display(),
             ketch().display()
         );
-        let written = std::fs::write(&script, text)
-            .and_then(|()| std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)));
-        written.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-        let runtime = Runtime::new(script, &Profile::KETCH).unwrap_or_else(|error| panic!("{error}"));
+        let runtime = runtime_of(script, &text);
         let root = runtime.root();
         let place = root.parent().unwrap_or(Path::new("/nonexistent"));
         chown(place, Some(self.first), Some(self.first))

@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use spec_conformance::{Profile, Runtime};
+use spec_conformance::Runtime;
 use tempfile::TempDir;
 
-use crate::{Namespaces, ketch};
+use crate::{Namespaces, ketch, runtime_of};
 
 /// A script for a [`Stage`] that has cgroup version 2 alone. A file system of its own is below it, since nothing is
 /// mounted by mount(2) where it is already.
@@ -89,10 +89,7 @@ impl Stage {
         let (option, ketch) = (self.option(), ketch());
         let inner = format!("{words} {} \"$@\"", ketch.display());
         let text = format!("#!/bin/sh\nexec nsenter {option} sh -c '{inner}' sh \"$@\"\n");
-        let written = std::fs::write(&wrapper, text)
-            .and_then(|()| std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)));
-        written.unwrap_or_else(|error| panic!("{}: {error}", wrapper.display()));
-        Runtime::new(wrapper, &Profile::KETCH).unwrap_or_else(|error| panic!("{error}"))
+        runtime_of(wrapper, &text)
     }
 
     fn option(&self) -> String {

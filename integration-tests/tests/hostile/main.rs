@@ -13,10 +13,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use integration_tests::ketch;
+use integration_tests::{ketch, runtime_of};
 use serde_json::{Value, json};
 use spec_conformance::report::Ids;
-use spec_conformance::{Bundle, BundleBuilder, Exit, Finished, Profile, Report, Runtime};
+use spec_conformance::{Bundle, BundleBuilder, Exit, Finished, Report, Runtime};
 use tempfile::TempDir;
 
 /// A canary on the host, and the runtime behind a wall.
@@ -34,14 +34,12 @@ impl Trap {
         let wrapper = directory.path().join("walled-ketch");
         let script =
             format!("#!/bin/sh\nexec unshare --mount --propagation private {} \"$@\"\n", ketch().display());
-        fs::write(&wrapper, script).unwrap();
-        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+        let runtime = runtime_of(wrapper, &script);
         let canary = directory.path().join("canary");
         fs::create_dir(&canary).unwrap();
         fs::write(canary.join("file"), "untouched").unwrap();
         fs::write(canary.join("ptmx"), "untouched").unwrap();
         fs::create_dir(canary.join("empty")).unwrap();
-        let runtime = Runtime::new(wrapper, &Profile::KETCH).unwrap();
         Trap { runtime, before: look(&canary), canary, _directory: directory }
     }
 
