@@ -61,11 +61,11 @@ impl<'a> Conversation<'a, '_> {
         if !plan.entry.refork {
             self.draft(launched)?;
         }
-        let filter = plan
-            .seccomp
-            .as_ref()
-            .map(|seccomp| fault.attempt(Step::CompileFilter, || listener::instructions(seccomp, self.pass)));
-        let filter = filter.transpose()?;
+        // Without a program nobody takes one.
+        let filter = plan.process.as_ref().and(plan.seccomp.as_ref());
+        let filter = filter
+            .map(|seccomp| fault.attempt(Step::CompileFilter, || listener::instructions(seccomp, self.pass)))
+            .transpose()?;
         let mut reached = None;
         while reached != Some(Milestone::Created) || self.reforked != plan.entry.refork {
             let heard = timeline::during(Phase::Wait, || launched.channel.receive_words());

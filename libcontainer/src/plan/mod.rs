@@ -223,7 +223,7 @@ impl Plan {
         let has = |want: fn(&Process) -> bool| process.is_some_and(want);
         let once = [
             (Step::Record, true),
-            (Step::CompileFilter, self.seccomp.is_some()),
+            (Step::CompileFilter, self.process.is_some() && self.seccomp.is_some()),
             (Step::HookOutput, !self.hooks.output.is_empty()),
             (Step::RdtGroup, self.rdt.is_some()),
             (Step::RdtMonitor, self.rdt.as_ref().is_some_and(|rdt| rdt.monitor.is_some())),
