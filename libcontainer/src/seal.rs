@@ -26,6 +26,7 @@ use crate::sys::{Call, Stop, fs, timeline};
 const MARK: &str = "_KETCH_SEALED";
 const OWN_BINARY: &std::ffi::CStr = c"/proc/self/exe";
 
+/// The seal of this process and its children, once there is one that took no second execution.
 static SEALED: OnceLock<Sealed> = OnceLock::new();
 
 #[derive(Debug)]

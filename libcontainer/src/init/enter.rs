@@ -28,8 +28,6 @@ pub(crate) struct Entering<'a> {
     pub(crate) become_root: bool,
     /// A new network namespace needs its loopback device brought up.
     pub(crate) loopback: bool,
-    /// The runtime makes the new network namespace: it is joined when it comes.
-    pub(crate) lent_network: bool,
     /// CPUs to use from when the cgroups are joined.
     pub(crate) cpus: Cpus<'a>,
 }
@@ -105,7 +103,7 @@ pub(super) fn enter(orders: &mut Orders<'_>) -> Result<(), Failure> {
     }
     // Net and ipc come after the map: their files take the owner that is mapped when they are made.
     let mut early = entry.unshare.without(Namespace::Cgroup).without(Namespace::Time);
-    if entering.lent_network {
+    if orders.build.as_ref().is_some_and(|build| build.network_comes) {
         early = early.without(Namespace::Network);
     }
     if !early.is_empty() {

@@ -88,7 +88,6 @@ pub(crate) fn join(joining: Joining<'_>) -> Result<Child, Broken> {
             waits: false,
             become_root: joining.become_root,
             loopback: false,
-            lent_network: false,
             cpus: cpus(joining.affinity),
         },
         build: None,

@@ -20,17 +20,23 @@ use crate::sys::{Call, Stop};
 /// What a process without a pass does when its program cannot be executed.
 const LAST_CALLS: [&str; 2] = ["sendto", "exit_group"];
 
-/// The filter of `plan`, with room for its instructions. One with a listener gets a way past it for the calls that hand
-/// the listener out, and one that may refuse the calls by which a failure is told gets it for those.
+/// The filter of `plan`, with room for its instructions, which come later.
 ///
 /// # Errors
 /// Those of getrandom(2).
 pub(super) fn outline(plan: &Seccomp) -> Result<Filter, Stop> {
-    let listens = plan.listener.is_some();
-    let needs_pass = listens || !LAST_CALLS.iter().all(|call| plan.always_allows(call));
-    let pass = needs_pass.then(Pass::new).transpose()?;
-    let instructions = Vec::with_capacity(filter::LONGEST);
-    Ok(Filter { instructions, comes: true, flags: plan.flags, listens, pass })
+    Ok(filter_of(plan, pass(plan)?, Vec::with_capacity(filter::LONGEST), true))
+}
+
+/// A filter with a listener gets a way past it for the calls that hand the listener out, and one that may refuse the calls
+/// by which a failure is told gets it for those.
+fn pass(plan: &Seccomp) -> Result<Option<Pass>, Stop> {
+    let is_needed = plan.listener.is_some() || !LAST_CALLS.iter().all(|call| plan.always_allows(call));
+    is_needed.then(Pass::new).transpose()
+}
+
+fn filter_of(plan: &Seccomp, pass: Option<Pass>, instructions: Vec<Instruction>, comes: bool) -> Filter {
+    Filter { instructions, comes, flags: plan.flags, listens: plan.listener.is_some(), pass }
 }
 
 /// Compiles what [`outline`] has room for.
@@ -54,8 +60,8 @@ pub(super) fn instructions(plan: &Seccomp, pass: Option<Pass>) -> Result<Vec<Ins
 /// # Errors
 /// Those of [`filter::compile`] and getrandom(2).
 pub(super) fn compile(plan: &Seccomp) -> Result<Filter, Stop> {
-    let outline = outline(plan)?;
-    Ok(Filter { instructions: instructions(plan, outline.pass)?, comes: false, ..outline })
+    let pass = pass(plan)?;
+    Ok(filter_of(plan, pass, instructions(plan, pass)?, false))
 }
 
 /// The agent, and what it is told.

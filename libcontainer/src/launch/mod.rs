@@ -250,8 +250,6 @@ fn prepare<'a>(
         }
         None => Start::Runtime,
     };
-    let start = Some(start);
-    let lent_network = plan.lends_network;
     let enter = Entering {
         entry: &plan.entry,
         joins,
@@ -259,8 +257,7 @@ fn prepare<'a>(
         waits: !tasks.is_empty() || plan.cgroup.unit.is_some() || plan.entry.clone.contains(Namespace::User),
         tasks,
         become_root: plan.ids.become_root,
-        loopback: plan.kernel.loopback && !lent_network,
-        lent_network,
+        loopback: plan.kernel.loopback && !plan.lends_network,
         cpus: Cpus::All,
     };
     let hooks = &plan.hooks;
@@ -268,7 +265,7 @@ fn prepare<'a>(
         rootfs: &plan.rootfs,
         kernel: &plan.kernel,
         sources,
-        network_comes: lent_network,
+        network_comes: plan.lends_network,
         announce: !hooks.prestart.is_empty()
             || !hooks.create_runtime.is_empty()
             || !plan.net_devices.is_empty(),
@@ -279,7 +276,7 @@ fn prepare<'a>(
         start_state: settings.created.clone(),
     };
     let (preserved, build) = (settings.preserved, Some(build));
-    let (words, keep) = (LastWords::default(), Vec::new());
+    let (start, words, keep) = (Some(start), LastWords::default(), Vec::new());
     // Who is born among others finds the runtime changed.
     let image = if plan.entry.step_in.is_some() { None } else { seal::image() };
     let orders = Orders { channel, image, proc, enter, build, program, start, preserved, fault, words, keep };

@@ -105,9 +105,7 @@ impl Image {
         }
         Layout { brk: end_of_heap()?, ..self.layout }.apply()
     }
-}
 
-impl Image {
     /// Lets go of the program's pages, for a process that is going to wait: those of the file come back by themselves
     /// when they are needed.
     ///
