@@ -29,6 +29,15 @@ fn waiting(mounts: Vec<Value>) -> BundleBuilder {
     mounted(bundle, mounts)
 }
 
+/// As a container of a user namespace.
+fn mapped(bundle: BundleBuilder) -> BundleBuilder {
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    bundle
+        .push("/linux/namespaces", json!({"type": "user"}))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+}
+
 fn start(container: &mut Container<'_>) {
     container.start().unwrap().success().unwrap();
     container.wait_for_stdout("ready").unwrap();
@@ -229,4 +238,49 @@ fn n09_the_hosts_mounts_are_as_before_whatever_the_root_is() {
     let finished = runtime.run(&bundle.build().unwrap()).unwrap();
     assert!(!finished.exit.success());
     assert_eq!(table(), before);
+}
+
+#[test]
+fn n09_m24_what_the_runtime_opens_has_the_propagation_of_what_the_container_would() {
+    let stage = Stage::new(TREES);
+    let runtime = stage.runtime();
+    let mapping = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+    let expected =
+        [(None, "master"), (Some("private"), ""), (Some("rshared"), "shared"), (Some("unbindable"), "")];
+    for (root, shown) in expected {
+        let mut idmapped = bind(&stage.path("shared"), "/idmapped", &["bind", "idmap"]);
+        idmapped["uidMappings"] = mapping.clone();
+        idmapped["gidMappings"] = mapping.clone();
+        let plain = || bind(&stage.path("shared"), "/tree", &["rbind"]);
+        for bundle in [waiting(vec![plain(), idmapped]), mapped(waiting(vec![plain()]))] {
+            let bundle = match root {
+                Some(root) => bundle.set("/linux/rootfsPropagation", json!(root)),
+                None => bundle,
+            };
+            let bundle = bundle.build().unwrap();
+            let mut container = runtime.create(&bundle).unwrap();
+            start(&mut container);
+            let seen = report(&container);
+            for mount in seen.mounts.iter().filter(|mount| mount.fstype == "tmpfs" && mount.source == "tree")
+            {
+                assert_eq!(kind(&seen, &mount.point), shown, "{} with {root:?}", mount.point);
+            }
+        }
+    }
+}
+
+#[test]
+fn m13_a_tree_in_which_a_mount_namespace_is_kept_can_be_bound() {
+    // As snapd has them below /run/snapd/ns, and a container that sees the whole host is given them.
+    let stage = Stage::new(
+        "mkdir $PLACE/tree; mount -t tmpfs tree $PLACE/tree; mount --make-private $PLACE/tree
+         echo here > $PLACE/tree/file; touch $PLACE/tree/namespace; unshare --mount=$PLACE/tree/namespace true",
+    );
+    let runtime = stage.runtime();
+    for bundle in [waiting, |mounts| mapped(waiting(mounts))] {
+        let bundle = bundle(vec![bind(&stage.path("tree"), "/tree", &["rbind"])]);
+        let bundle = bundle.args(["/bin/cat", "/tree/file"]).build().unwrap();
+        assert_eq!(runtime.run(&bundle).unwrap().success().unwrap().stdout, "here\n");
+    }
+    stage.shell("umount $PLACE/tree/namespace");
 }

@@ -9,6 +9,8 @@
 //!                <-- Forked(pid)           only if a second process is needed; the first one ends
 //!                <-- Reached(Sources)      only for more mounts than the runtime has opened sources for; repeated
 //! Go(Sources)    -->                       with the next of them
+//!                <-- Again(mount)          only if its source cannot be attached as it was opened
+//! Go(Sources)    -->                       with one that can
 //!                <-- Reached(Environment)  only if the config has network devices, prestart or createRuntime hooks
 //! Go(Environment) -->
 //!                <-- Reached(Created)      not in `exec`, but for a resctrl group: nobody has anything to do then
@@ -103,6 +105,8 @@ pub(crate) enum Message {
     Go(Milestone),
     /// The container's process is another one now, with this pid.
     Forked(i32),
+    /// The source of this mount cannot be attached: somewhere in it a mount namespace is kept.
+    Again(u16),
     /// A step failed; the sender gives up.
     Failed(Failure),
 }
@@ -111,6 +115,7 @@ const REACHED: u32 = 1;
 const GO: u32 = 2;
 const FORKED: u32 = 3;
 const FAILED: u32 = 4;
+const AGAIN: u32 = 5;
 const FRAME: usize = 16;
 /// How many bytes of words a failure may come with.
 const WORDS: usize = 4096;
@@ -121,6 +126,7 @@ impl Message {
             Message::Reached(milestone) => [REACHED, milestone as u32, 0, 0],
             Message::Go(milestone) => [GO, milestone as u32, 0, 0],
             Message::Forked(pid) => [FORKED, pid.cast_unsigned(), 0, 0],
+            Message::Again(mount) => [AGAIN, u32::from(mount), 0, 0],
             Message::Failed(Failure { step, stop }) => {
                 [FAILED, step.code(), stop.call.code(), stop.errno.cast_unsigned()]
             }
@@ -142,6 +148,7 @@ impl Message {
             [REACHED, number, ..] => milestone(number).map(Message::Reached),
             [GO, number, ..] => milestone(number).map(Message::Go),
             [FORKED, pid, ..] => Some(Message::Forked(pid.cast_signed())),
+            [AGAIN, mount, ..] => u16::try_from(mount).ok().map(Message::Again),
             [FAILED, step, call, errno] => {
                 let stop = Stop { call: Call::from_code(call)?, errno: errno.cast_signed() };
                 Some(Message::Failed(Failure { step: Step::from_code(step)?, stop }))
@@ -317,13 +324,34 @@ impl Channel {
     ///
     /// # Errors
     /// As [`Channel::await_go`].
-    // Its array is not to be on the stack of whoever may call it: see init/mod.rs.
-    #[inline(never)]
     pub(crate) fn fetch_sources(
         &self,
         sources: &mut [Option<OwnedFd>; socket::DESCRIPTORS_MAX],
     ) -> Result<(), Stop> {
-        self.send(Message::Reached(Milestone::Sources))?;
+        self.fetch(Message::Reached(Milestone::Sources), sources)
+    }
+
+    /// Asks for the source of a mount again, as one that can be attached, and waits for it.
+    ///
+    /// # Errors
+    /// As [`Channel::await_go`].
+    // Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+    #[inline(never)]
+    pub(crate) fn fetch_again(&self, mount: u16) -> Result<OwnedFd, Stop> {
+        let mut sources = [const { None }; socket::DESCRIPTORS_MAX];
+        self.fetch(Message::Again(mount), &mut sources)?;
+        let [source, ..] = sources;
+        source.ok_or(Stop::new(Call::Recv, Errno::EBADMSG))
+    }
+
+    // Its array is not to be on the stack of whoever may call it: see init/mod.rs.
+    #[inline(never)]
+    fn fetch(
+        &self,
+        wanted: Message,
+        sources: &mut [Option<OwnedFd>; socket::DESCRIPTORS_MAX],
+    ) -> Result<(), Stop> {
+        self.send(wanted)?;
         let mut frame = [0; FRAME];
         let length = socket::receive_descriptors(self.fd(), &mut frame, sources)?;
         is_go(understand(frame, length)?, Milestone::Sources)
@@ -387,63 +415,4 @@ fn is_go(message: Option<Message>, milestone: Milestone) -> Result<(), Stop> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_message_survives_the_way() {
-        let failure = Failure { step: Step::Mount(3), stop: Stop::new(Call::Mount, Errno::EPERM) };
-        let (ours, theirs) = Channel::pair().unwrap();
-        let messages = MILESTONES.iter().flat_map(|m| [Message::Reached(*m), Message::Go(*m)]);
-        for message in messages.chain([Message::Forked(7), Message::Failed(failure)]) {
-            theirs.send(message).unwrap();
-            assert_eq!(ours.receive(), Ok(Some(message)));
-        }
-        drop(theirs);
-        assert_eq!(ours.receive(), Ok(None));
-    }
-
-    #[test]
-    fn sources_travel_in_their_order_and_as_many_as_fit() {
-        let (ours, theirs) = Channel::pair().unwrap();
-        let files: Vec<OwnedFd> =
-            (0..socket::DESCRIPTORS_MAX).map(|_| OwnedFd::from(tempfile::tempfile().unwrap())).collect();
-        let inode = |fd: &OwnedFd| crate::sys::fs::kind(fd.as_fd()).unwrap().identity;
-        for count in [0, 1, files.len()] {
-            let mut sources = [const { None }; socket::DESCRIPTORS_MAX];
-            ours.send_sources(&files[..count]).unwrap();
-            theirs.fetch_sources(&mut sources).unwrap();
-            assert_eq!(ours.receive(), Ok(Some(Message::Reached(Milestone::Sources))));
-            let got: Vec<_> = sources.iter().map_while(Option::as_ref).map(inode).collect();
-            assert_eq!(got, files[..count].iter().map(inode).collect::<Vec<_>>());
-        }
-        drop(ours);
-        let mut sources = [const { None }; socket::DESCRIPTORS_MAX];
-        assert!(theirs.fetch_sources(&mut sources).is_err());
-    }
-
-    #[test]
-    fn a_failure_and_its_words_are_one_message() {
-        let failure = Failure { step: Step::Exec, stop: Stop::new(Call::Execve, Errno::ENOEXEC) };
-        let (ours, theirs) = Channel::pair().unwrap();
-        theirs.send_failure(failure, b"/bin/x").unwrap();
-        theirs.send(Message::Forked(7)).unwrap();
-        theirs.send_failure(failure, &[b'x'; 2 * WORDS]).unwrap();
-        theirs.send_failure(failure, b"not asked for").unwrap();
-        drop(theirs);
-        let failed = Message::Failed(failure);
-        assert_eq!(ours.receive_words(), Ok(Some((failed, b"/bin/x".to_vec()))));
-        assert_eq!(ours.receive_words(), Ok(Some((Message::Forked(7), Vec::new()))));
-        assert_eq!(ours.receive_words(), Ok(Some((failed, vec![b'x'; WORDS]))));
-        assert_eq!(ours.receive(), Ok(Some(failed)));
-        assert_eq!(ours.receive_words(), Ok(None));
-    }
-
-    #[test]
-    fn a_frame_of_noise_is_no_message() {
-        assert_eq!(Message::decode([0xff; FRAME]), None);
-        let (ours, theirs) = Channel::pair().unwrap();
-        socket::send(theirs.fd(), b"short").unwrap();
-        assert_eq!(ours.receive(), Err(Stop::new(Call::Recv, Errno::EBADMSG)));
-    }
-}
+mod tests;

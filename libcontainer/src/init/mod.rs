@@ -27,7 +27,7 @@ use crate::timeline;
 
 pub(crate) use enter::{Cpus, Entering, Target};
 pub(crate) use process::{Filter, Program};
-pub(crate) use rootfs::{Build, Sources, clone_source, make};
+pub(crate) use rootfs::{Build, Sources, clone_host_source, make};
 
 /// All that the container's process has and does, made ready by the runtime.
 #[derive(Debug)]

@@ -23,10 +23,10 @@ use crate::plan::process::Kernel;
 use crate::plan::step::Step;
 use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::mount::{self, Change};
-use crate::sys::{Nearby, Root, Stop, attributes, process as sys_process};
+use crate::sys::{Call, Nearby, Root, Stop, attributes, process as sys_process};
 
 pub(crate) use instance::make;
-pub(crate) use mounts::clone_source;
+pub(crate) use mounts::clone_host_source;
 pub(crate) use sources::Sources;
 
 /// The container to build, with the descriptors it takes.
@@ -66,15 +66,25 @@ pub(super) fn build(build: &mut Build<'_>, channel: &Channel, fault: Fault) -> R
     fault.attempt(Step::Propagation, || mount::change_at(c"/", rootfs.host_propagation.flags))?;
     let mut root = fault.attempt(Step::Root, || attach_root(rootfs))?;
     for (entry, i) in rootfs.mounts.iter().zip(0..) {
-        if entry.is_of_network() || entry.is_opened_by_runtime() {
+        let is_supplied = entry.is_opened_by_runtime();
+        if entry.is_of_network() || is_supplied {
             join_network(build, channel)?;
         }
-        root = fault.attempt(Step::Mount(i), || {
-            let source = entry.is_opened_by_runtime().then(|| build.sources.take(channel)).transpose()?;
-            mounts::add(&root, entry, source)?;
-            // It may lie on the root, by a link too: what is looked up from here on is below it.
-            root.top()
-        })?;
+        let added = fault.attempt(Step::Mount(i), || {
+            let source = is_supplied.then(|| build.sources.take(channel)).transpose()?;
+            mounts::add(&root, entry, source)
+        });
+        match added {
+            Err(Failure { stop, .. })
+                if is_supplied && stop.call == Call::MoveMount && stop.is(Errno::ELOOP) =>
+            {
+                let add = |source| mounts::add(&root, entry, Some(source));
+                channel.fetch_again(i).and_then(add).at(Step::Mount(i))?;
+            }
+            other => other?,
+        }
+        // It may lie on the root, by a link too: what is looked up from here on is below it.
+        root = root.top().at(Step::Mount(i))?;
     }
     join_network(build, channel)?;
     let mut nearby = Nearby::default();

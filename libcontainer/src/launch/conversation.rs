@@ -78,6 +78,10 @@ impl<'a> Conversation<'a, '_> {
                     let sources = self.supply.batch()?;
                     launched.channel.send_sources(&sources).at(Step::Channel)?;
                 }
+                Some((Message::Again(mount), _)) => {
+                    let source = self.supply.again(mount)?;
+                    launched.channel.send_sources(&[source]).at(Step::Channel)?;
+                }
                 // Created is answered by the caller, when the record is written.
                 Some((Message::Reached(milestone @ (Milestone::Environment | Milestone::Created)), _)) => {
                     reached = Some(milestone);

@@ -4,14 +4,14 @@
 //! Not all of them at once: a config may have more mounts than a process may have descriptors. The first batch
 //! is open when the process is cloned; it asks for the others when it has attached those.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
 
 use super::{Because, Broken, idmap};
-use crate::channel::Failure;
+use crate::channel::{Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
-use crate::init::{clone_source, make};
+use crate::init::{clone_host_source, make};
 use crate::plan::Plan;
 use crate::plan::mounts::{IdMap, Mount, What};
 use crate::plan::namespaces::Namespace;
@@ -19,6 +19,7 @@ use crate::plan::options::SourceLink;
 use crate::plan::step::Step;
 use crate::sys::fs::{self, CWD};
 use crate::sys::mount::{self, Change, Context};
+use crate::sys::process::{self, Leash};
 use crate::sys::socket::DESCRIPTORS_MAX;
 use crate::sys::{Call, Stop};
 
@@ -59,17 +60,31 @@ impl<'a> Supply<'a> {
         Ok(batch)
     }
 
+    /// Opens the source of this mount in another way: by a process in a copy of the mount namespace. There whatever keeps
+    /// a mount namespace is left out, which the kernel lets nobody attach in a namespace that is newer.
+    pub(super) fn again(&mut self, i: u16) -> Result<OwnedFd, Broken> {
+        let (plan, fault) = (self.plan, self.fault);
+        let missing = Failure { step: Step::Mount(i), stop: Stop { call: Call::Recv, errno: libc::EBADMSG } };
+        let mount = plan.rootfs.mounts.get(usize::from(i)).ok_or(missing)?;
+        let source = fault.attempt(Step::OpenSource(i), || open_in_copy(plan, mount))?;
+        self.map_source(source.as_fd(), &mount.what, i)?;
+        Ok(source)
+    }
+
     fn open(&mut self, mount: &Mount, i: u16) -> Result<OwnedFd, Broken> {
         let fault = self.fault;
         // What the kernel has to say about a new file system that it refuses.
         let mut complaint = [0; 256];
-        let opened = fault.attempt(Step::OpenSource(i), || open(&mount.what, &mut complaint));
+        let opened = fault.attempt(Step::OpenSource(i), || open(self.plan, mount, &mut complaint));
         let source = opened.map_err(|failure| explain(failure, &complaint))?;
-        if let Some(map) = mount.what.idmap() {
-            let mapped = fault.attempt(Step::MapMount(i), || self.map(source.as_fd(), map));
-            mapped.map_err(|failure| advise(failure, &mount.what))?;
-        }
+        self.map_source(source.as_fd(), &mount.what, i)?;
         Ok(source)
+    }
+
+    fn map_source(&mut self, source: BorrowedFd<'_>, what: &What, i: u16) -> Result<(), Broken> {
+        let Some(map) = what.idmap() else { return Ok(()) };
+        let mapped = self.fault.attempt(Step::MapMount(i), || self.map(source, map));
+        mapped.map_err(|failure| advise(failure, what))
     }
 
     fn map(&mut self, tree: BorrowedFd<'_>, map: &IdMap) -> Result<(), Stop> {
@@ -98,8 +113,8 @@ impl<'a> Supply<'a> {
 
 /// Opens the source of a bind mount, or makes a new file system. Of a link to be copied the link itself; where it
 /// turns out to be none, and the container's process binds, that is told by what is open.
-fn open(what: &What, complaint: &mut [u8]) -> Result<OwnedFd, Stop> {
-    match what {
+fn open(plan: &Plan, mount: &Mount, complaint: &mut [u8]) -> Result<OwnedFd, Stop> {
+    match &mount.what {
         What::Bind { source, deep, link, by_runtime, .. } => {
             let path = source.as_c_str();
             if *link == SourceLink::Copied {
@@ -108,7 +123,7 @@ fn open(what: &What, complaint: &mut [u8]) -> Result<OwnedFd, Stop> {
                     return Ok(found);
                 }
             }
-            clone_source(path, *deep, *link)
+            clone_host_source(path, *deep, *link, plan.rootfs.host_propagation)
         }
         What::Detached(new) => {
             let context = Context::open(new.fstype.as_c_str())?;
@@ -120,6 +135,28 @@ fn open(what: &What, complaint: &mut [u8]) -> Result<OwnedFd, Stop> {
         | What::Remount { .. }
         | What::Cgroup { .. }
         | What::CgroupTree { .. } => Err(Stop { call: Call::Open, errno: libc::EINVAL }),
+    }
+}
+
+/// As [`open`], in a mount namespace of its own.
+fn open_in_copy(plan: &Plan, mount: &Mount) -> Result<OwnedFd, Stop> {
+    let (ours, theirs) = Channel::pair()?;
+    let child = process::spawn(libc::CLONE_NEWNS, None, || {
+        // Our copy of the runtime's end of another channel would keep that from closing.
+        let opened =
+            process::close_all_but(&[theirs.fd().as_raw_fd()]).and_then(|()| open(plan, mount, &mut []));
+        let told = match opened {
+            Ok(source) => theirs.send_sources(&[source]),
+            Err(stop) => theirs.send(Message::Failed(Failure { step: Step::Channel, stop })),
+        };
+        i32::from(told.is_err())
+    })?;
+    let _child = Leash::new(child);
+    drop(theirs);
+    match ours.receive_with_descriptor()? {
+        (Some((Message::Go(Milestone::Sources), _)), Some(source)) => Ok(source),
+        (Some((Message::Failed(failure), _)), _) => Err(failure.stop),
+        _ => Err(Stop { call: Call::Closed, errno: libc::EPIPE }),
     }
 }
 

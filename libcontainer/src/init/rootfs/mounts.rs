@@ -9,7 +9,7 @@ use nix::libc;
 use super::{devices, instance};
 use crate::path::{KernelString, PATH_MAX, RootPath};
 use crate::plan::mounts::{Mount, TreeHierarchy, What};
-use crate::plan::options::{Attributes, SourceLink};
+use crate::plan::options::{Attributes, Propagation, SourceLink};
 use crate::sys::fs::{self, CWD};
 use crate::sys::mount::{self, Change, Context};
 use crate::sys::{Call, Nearby, Root, Stop};
@@ -116,8 +116,21 @@ fn bind_instead(path: &KernelString, deep: bool, flags: u64, target: &OwnedFd) -
     mount::attach(tree.as_fd(), target.as_fd())
 }
 
+/// As [`clone_source`], in the host's own mount namespace: the copy gets the propagation that a namespace made for the
+/// container would have given its source. Otherwise it would be a peer of the host's mount.
+pub(crate) fn clone_host_source(
+    path: &CStr,
+    deep: bool,
+    link: SourceLink,
+    host: Propagation,
+) -> Result<OwnedFd, Stop> {
+    let tree = clone_source(path, deep, link)?;
+    let change = Change { propagation: host.flags & !libc::MS_REC, ..Change::default() };
+    mount::change(tree.as_fd(), deep, change).map(|()| tree)
+}
+
 /// A detached copy of the source of a bind mount.
-pub(crate) fn clone_source(path: &CStr, deep: bool, link: SourceLink) -> Result<OwnedFd, Stop> {
+fn clone_source(path: &CStr, deep: bool, link: SourceLink) -> Result<OwnedFd, Stop> {
     match link {
         SourceLink::Bound => mount::clone_unfollowed(CWD, path, deep),
         // A link to be copied has been by now; this is something else.
