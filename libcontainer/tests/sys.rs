@@ -13,10 +13,10 @@ use std::sync::RwLock;
 use std::time::Duration;
 
 use libcontainer::path::RootPath;
-use libcontainer::sys::fs::{self as sys_fs, CWD, Proc};
+use libcontainer::sys::fs::{self as sys_fs, CWD};
 use libcontainer::sys::mount::{self, Change};
 use libcontainer::sys::process::{self, Exit, Leash};
-use libcontainer::sys::{Call, Root, Stop, socket, terminal};
+use libcontainer::sys::{Call, Proc, Root, Stop, socket, terminal};
 use nix::errno::Errno;
 use nix::libc;
 use tempfile::TempDir;
@@ -256,26 +256,6 @@ fn m44_the_top_of_a_root_is_what_is_mounted_on_it() {
         let seen = sys_fs::path_kind(&c(&place.path().join("root"))).unwrap().identity;
         same && identity(&first) != identity(&root) && identity(&root.top().unwrap()) == seen
     });
-}
-
-#[test]
-fn m42_a_label_is_set_on_a_file_that_is_open_as_a_path_only() {
-    let (place, root) = prison();
-    let file = root.make_file(&path("/file")).unwrap();
-    sys_fs::set_label(file.as_fd(), c"system_u:object_r:container_file_t:s0").unwrap();
-    let name = place.path().join("root/file");
-    let seen = std::process::Command::new("stat").arg("--format=%C").arg(&name).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&seen.stdout).trim(), "system_u:object_r:container_file_t:s0");
-}
-
-#[test]
-fn d03_the_mode_of_a_file_that_is_open_as_a_path_only_is_changed_set_id_bits_included() {
-    let (_place, root) = prison();
-    let file = root.make_file(&path("/file")).unwrap();
-    for mode in [0o4751, 0o600, 0] {
-        sys_fs::change_mode(file.as_fd(), mode).unwrap();
-        assert_eq!(sys_fs::kind(file.as_fd()).unwrap().mode & 0o7777, mode);
-    }
 }
 
 #[test]

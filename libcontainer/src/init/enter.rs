@@ -103,8 +103,13 @@ pub(super) fn enter(orders: &mut Orders<'_>) -> Result<(), Failure> {
     }
     // Net and ipc come after the map: their files take the owner that is mapped when they are made.
     let mut early = entry.unshare.without(Namespace::Cgroup).without(Namespace::Time);
-    if orders.build.as_ref().is_some_and(|build| build.network_comes) {
-        early = early.without(Namespace::Network);
+    if let Some(build) = &orders.build {
+        if build.network_comes {
+            early = early.without(Namespace::Network);
+        }
+        if build.begins_with_root {
+            early = early.without(Namespace::Mount);
+        }
     }
     if !early.is_empty() {
         orders.fault.attempt(Step::Unshare, || process::unshare(early.flags()))?;

@@ -20,9 +20,9 @@ use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
 use crate::hooks::{LastWords, Stage};
 use crate::plan::step::Step;
-use crate::sys::fs::{self, Proc};
+use crate::sys::fs;
 use crate::sys::image::Image;
-use crate::sys::{Stop, attributes, process as sys_process, signal};
+use crate::sys::{Proc, Stop, attributes, process as sys_process, signal};
 use crate::timeline;
 
 pub(crate) use enter::{Cpus, Entering, Target};
@@ -136,18 +136,18 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
     attributes::set_dumpable(false).at(Step::Signals)?;
     let umask = fs::set_umask(0);
     if let Some(build) = &mut orders.build {
-        let root = rootfs::build(build, &orders.channel, orders.fault)?;
+        let site = rootfs::build(build, &orders.channel, orders.fault)?;
         if build.announce {
             orders.channel.reach(Milestone::Environment).at(Step::Channel)?;
         }
         let (pid, streams) = (sys_process::pid(), &build.streams);
-        let stage = Stage { directory: root.fd(), state: &build.state, pid, streams };
+        let stage = Stage { directory: site.root.fd(), state: &build.state, pid, streams };
         for (hook, i) in build.create_container.iter_mut().zip(0..) {
             orders.fault.attempt(Step::CreateContainer(i), || hook.run(stage, &mut orders.words))?;
         }
         orders.words.clear();
         let cwd = orders.program.as_ref().map(|program| &program.process.cwd);
-        rootfs::change_root(build, root, cwd, &orders.proc, orders.fault)?;
+        rootfs::change_root(build, site, cwd, &orders.proc, orders.fault)?;
     }
     fs::set_umask(umask);
     if let Some(program) = &mut orders.program {

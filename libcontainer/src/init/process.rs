@@ -17,10 +17,10 @@ use crate::plan::process::{Process, Terminal};
 use crate::plan::step::Step;
 use crate::sys::attributes::{self, SchedAttr};
 use crate::sys::creds::{self, Instruction};
-use crate::sys::fs::{self, CWD, Proc};
+use crate::sys::fs::{self, CWD};
 use crate::sys::listener::Pass;
 use crate::sys::process::{self, Strings};
-use crate::sys::{Call, Root, Stop, mount, signal, socket, terminal};
+use crate::sys::{Call, Proc, Root, Stop, mount, signal, socket, terminal};
 
 use super::{Build, listener};
 

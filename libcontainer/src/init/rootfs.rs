@@ -5,9 +5,9 @@ mod cover;
 mod devices;
 mod instance;
 mod mounts;
+mod namespace;
 mod sources;
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, RawFd};
 
 use nix::errno::Errno;
@@ -16,18 +16,18 @@ use nix::libc;
 use crate::channel::{At, Channel, Failure};
 use crate::fault::Fault;
 use crate::hooks::{Program as Hook, StateText, Streams};
-use crate::path::{PATH_MAX, RootPath};
+use crate::path::RootPath;
 use crate::plan::mounts::Rootfs;
 use crate::plan::namespaces::Namespace;
 use crate::plan::process::Kernel;
 use crate::plan::step::Step;
-use crate::sys::fs::{self, CWD, Proc};
 use crate::sys::mount::{self, Change};
-use crate::sys::{Call, Nearby, Root, Stop, attributes, process as sys_process};
+use crate::sys::{Call, Nearby, Proc, Root, Stop, attributes, process as sys_process};
 
 pub(crate) use instance::make;
-pub(crate) use mounts::clone_host_source;
-pub(crate) use sources::Sources;
+use namespace::Site;
+use sources::in_sight;
+pub(crate) use sources::{Sources, clone_host_source};
 
 /// The container to build, with the descriptors it takes.
 #[derive(Debug)]
@@ -36,8 +36,10 @@ pub(crate) struct Build<'a> {
     pub(crate) rootfs: &'a Rootfs,
     /// Host name and kernel parameters.
     pub(crate) kernel: &'a Kernel,
-    /// The sources of mounts that the runtime opens.
+    /// The sources of mounts that are opened before.
     pub(crate) sources: Sources,
+    /// The mount namespace may begin with the root file system: then there is none yet.
+    pub(crate) begins_with_root: bool,
     /// The network namespace comes from the runtime, and has not come yet.
     pub(crate) network_comes: bool,
     /// The runtime waits for the environment, to run hooks.
@@ -60,25 +62,26 @@ impl Build<'_> {
     }
 }
 
-/// Builds everything below the new root, which is attached where the rootfs was.
-pub(super) fn build(build: &mut Build<'_>, channel: &Channel, fault: Fault) -> Result<Root, Failure> {
+/// Builds everything below the new root.
+pub(super) fn build(build: &mut Build<'_>, channel: &Channel, fault: Fault) -> Result<Site, Failure> {
     let rootfs = build.rootfs;
-    fault.attempt(Step::Propagation, || mount::change_at(c"/", rootfs.host_propagation.flags))?;
-    let mut root = fault.attempt(Step::Root, || attach_root(rootfs))?;
+    let sources = build.begins_with_root.then_some(&mut build.sources);
+    let Site { mut root, host } = namespace::enter(rootfs, sources, fault)?;
     for (entry, i) in rootfs.mounts.iter().zip(0..) {
-        let is_supplied = entry.is_opened_by_runtime();
-        if entry.is_of_network() || is_supplied {
+        let is_supplied = entry.is_opened_by_runtime() || entry.is_bind() && host.is_none();
+        if entry.is_of_network() || is_supplied && build.sources.is_empty() {
             join_network(build, channel)?;
         }
         let added = fault.attempt(Step::Mount(i), || {
             let source = is_supplied.then(|| build.sources.take(channel)).transpose()?;
-            mounts::add(&root, entry, source)
+            mounts::add(&root, entry, source, host)
         });
         match added {
             Err(Failure { stop, .. })
                 if is_supplied && stop.call == Call::MoveMount && stop.is(Errno::ELOOP) =>
             {
-                let add = |source| mounts::add(&root, entry, Some(source));
+                join_network(build, channel)?;
+                let add = |source| mounts::add(&root, entry, Some(source), host);
                 channel.fetch_again(i).and_then(add).at(Step::Mount(i))?;
             }
             other => other?,
@@ -89,13 +92,15 @@ pub(super) fn build(build: &mut Build<'_>, channel: &Channel, fault: Fault) -> R
     join_network(build, channel)?;
     let mut nearby = Nearby::default();
     for (device, i) in rootfs.devices.iter().zip(0..) {
-        let make = if rootfs.bind_devices { devices::bind } else { devices::make };
-        fault.attempt(Step::Device(i), || make(&root, &mut nearby, device))?;
+        fault.attempt(Step::Device(i), || match rootfs.bind_devices {
+            true => devices::bind(&root, &mut nearby, device, in_sight(host)?),
+            false => devices::make(&root, &mut nearby, device),
+        })?;
     }
     for (link, i) in rootfs.links.iter().zip(0..) {
         fault.attempt(Step::Link(i), || devices::link(&root, &mut nearby, link))?;
     }
-    Ok(root)
+    Ok(Site { root, host })
 }
 
 /// Joins the network namespace that the runtime makes meanwhile, if it does and that has not been done.
@@ -107,52 +112,16 @@ fn join_network(build: &mut Build<'_>, channel: &Channel) -> Result<(), Failure>
     Ok(())
 }
 
-fn open_root(path: &CStr) -> Result<Root, Stop> {
-    fs::open(CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0).map(Root::new)
-}
-
-/// Mounts the rootfs onto itself: the root has to be a mount.
-fn attach_root(rootfs: &Rootfs) -> Result<Root, Stop> {
-    let path = rootfs.path.as_c_str();
-    if rootfs.host_propagation.flags & libc::MS_SHARED != 0 {
-        make_parent_private(path)?;
-    }
-    let below = open_root(path)?;
-    let tree = mount::clone_tree(below.fd(), c"", true)?;
-    mount::attach(tree.as_fd(), below.fd())?;
-    Ok(Root::new(tree))
-}
-
-/// pivot_root(2) refuses a root whose parent mount is shared; the events of all others stay as they are.
-// Its array is not to be on the stack of whoever may call it: see init/mod.rs.
-#[inline(never)]
-fn make_parent_private(path: &CStr) -> Result<(), Stop> {
-    let mut text = [0_u8; PATH_MAX];
-    let mut len = path.count_bytes();
-    text[..len].copy_from_slice(path.to_bytes());
-    loop {
-        let candidate = CStr::from_bytes_until_nul(&text[..=len]).unwrap_or(c"/");
-        match mount::change_at(candidate, libc::MS_PRIVATE) {
-            // Not a mount: one of its parents is.
-            Err(stop) if stop.is(Errno::EINVAL) && len > 1 => {}
-            other => return other,
-        }
-        let slash = text[..len].iter().rposition(|b| *b == b'/').unwrap_or(0);
-        len = slash.max(1);
-        text[len] = 0;
-    }
-}
-
 /// Changes into the new root and hides what is to be hidden there.
 pub(super) fn change_root(
     build: &Build<'_>,
-    root: Root,
+    site: Site,
     cwd: Option<&RootPath>,
     proc: &Proc,
     fault: Fault,
 ) -> Result<(), Failure> {
     let rootfs = build.rootfs;
-    let root = fault.attempt(Step::Pivot, || if rootfs.pivot { pivot(root) } else { move_root(root) })?;
+    let root = fault.attempt(Step::Pivot, || site.change_root(rootfs.pivot))?;
     set_kernel(build.kernel, proc, fault)?;
     for (path, i) in rootfs.readonly_paths.iter().zip(0..) {
         fault.attempt(Step::ReadonlyPath(i), || cover::make_read_only(&root, path))?;
@@ -168,32 +137,6 @@ pub(super) fn change_root(
         }
     }
     fault.attempt(Step::ReadonlyRoot, || seal(&root, rootfs))
-}
-
-fn pivot(root: Root) -> Result<Root, Stop> {
-    let old = open_root(c"/")?;
-    fs::change_directory(root.fd())?;
-    mount::pivot_here()?;
-    // The old root lies on top now. Its unmounting must not reach the host; and it is from inside of it that this
-    // is said, because the new root has the old one below it, and its own mounts stay as they are.
-    fs::change_directory(old.fd())?;
-    mount::change_at(c".", libc::MS_SLAVE | libc::MS_REC)?;
-    mount::detach(c".")?;
-    new_root()
-}
-
-// The root of an initramfs cannot be pivoted away; it is covered instead.
-fn move_root(root: Root) -> Result<Root, Stop> {
-    fs::change_directory(root.fd())?;
-    mount::mount(c".", c"/", c"", libc::MS_MOVE, c"")?;
-    mount::chroot_here()?;
-    new_root()
-}
-
-fn new_root() -> Result<Root, Stop> {
-    let root = open_root(c"/")?;
-    fs::change_directory(root.fd())?;
-    Ok(root)
 }
 
 fn set_kernel(kernel: &Kernel, proc: &Proc, fault: Fault) -> Result<(), Failure> {

@@ -22,9 +22,9 @@ use crate::plan::seccomp::Seccomp;
 use crate::plan::step::Step;
 use crate::plan::systemd::UnitName;
 use crate::sys::attributes::{self, CPU_WORDS};
-use crate::sys::fs::{self, CWD, Proc};
+use crate::sys::fs::{self, CWD};
 use crate::sys::process::{self, Child, Leash};
-use crate::sys::{Call, Stop};
+use crate::sys::{Call, Proc, Stop};
 use crate::timeline;
 
 /// A program to run in a container.

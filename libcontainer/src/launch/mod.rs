@@ -33,9 +33,9 @@ use crate::plan::step::Step;
 use crate::seal;
 use crate::state::{CgroupDirectory, ResctrlGroup};
 use crate::stats::OomKilled;
-use crate::sys::fs::{self, CWD, Proc};
+use crate::sys::fs::{self, CWD};
 use crate::sys::process::{self, Child, Leash, Strings};
-use crate::sys::{Call, Stop, socket};
+use crate::sys::{Call, Proc, Stop, socket};
 use crate::timeline::{self, Phase};
 
 use cgroup::Group;
@@ -238,7 +238,7 @@ fn prepare<'a>(
     let joins = open_namespaces(&plan.entry, fault)?;
     spare_own(plan, &joins, fault)?;
     let mut supply = Supply::new(plan, &joins, fault);
-    let sources = Sources::new(supply.batch()?);
+    let sources = Sources::new(supply.first()?);
     let program = match &plan.process {
         Some(process) => Some(program(process, plan, settings)?),
         None => None,
@@ -265,6 +265,7 @@ fn prepare<'a>(
         rootfs: &plan.rootfs,
         kernel: &plan.kernel,
         sources,
+        begins_with_root: plan.begins_with_root,
         network_comes: plan.lends_network,
         announce: !hooks.prestart.is_empty()
             || !hooks.create_runtime.is_empty()

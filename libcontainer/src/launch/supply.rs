@@ -44,6 +44,18 @@ impl<'a> Supply<'a> {
         Supply { plan, next: 0, ids: joined.and_then(|fd| fd.try_clone().ok()), fault }
     }
 
+    /// Opens those that are to be open when the process is cloned.
+    pub(super) fn first(&mut self) -> Result<Vec<OwnedFd>, Broken> {
+        if !self.plan.begins_with_root {
+            return self.batch();
+        }
+        // As many as fit are opened by the container's process: it is the one that finds out whether it has to.
+        let mounts = &self.plan.rootfs.mounts;
+        let last = mounts.iter().enumerate().filter(|(_, mount)| mount.is_bind()).nth(DESCRIPTORS_MAX - 1);
+        self.next = last.map_or(mounts.len(), |(i, _)| i + 1);
+        Ok(Vec::new())
+    }
+
     /// Opens the sources of the next mounts that need it, in their order. None if there are no more.
     pub(super) fn batch(&mut self) -> Result<Vec<OwnedFd>, Broken> {
         let plan = self.plan;
@@ -53,7 +65,7 @@ impl<'a> Supply<'a> {
                 break;
             }
             self.next += 1;
-            if mount.is_opened_by_runtime() {
+            if mount.is_opened_by_runtime() || plan.begins_with_root && mount.is_bind() {
                 batch.push(self.open(mount, i)?);
             }
         }

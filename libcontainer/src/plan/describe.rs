@@ -141,6 +141,7 @@ fn phrase(step: Step) -> &'static str {
         Step::BecomeRoot => "become root of the user namespace",
         Step::Loopback => "bring up the loopback device",
         Step::Propagation => "set the propagation of the host's mounts",
+        Step::EnterRoot => "enter a mount namespace of the root file system",
         Step::Pivot => "change the root",
         Step::Console => "set up the terminal",
         Step::ReadonlyRoot => "make the root file system read-only",

@@ -1,6 +1,7 @@
 //! The root file system: mounts in listed order, masks, read-only paths. Pure.
 
 mod cgroup;
+mod host;
 mod idmap;
 mod instance;
 mod owners;
@@ -221,13 +222,18 @@ impl Mount {
         }
     }
 
+    /// It is a bind mount.
+    #[must_use]
+    pub fn is_bind(&self) -> bool {
+        matches!(self.what, What::Bind { .. })
+    }
+
     /// What it shows may depend on the network namespace of who mounts it.
     #[must_use]
     pub fn is_of_network(&self) -> bool {
-        const OTHERS: [&str; 7] = ["cgroup", "cgroup2", "devpts", "mqueue", "proc", "ramfs", "tmpfs"];
         match &self.what {
             What::Filesystem { fstype, .. } | What::Detached(Detached { fstype, .. }) => {
-                !OTHERS.contains(&fstype.as_str())
+                !host::APART.contains(&fstype.as_str())
             }
             What::Sysfs { .. } => true,
             What::Bind { .. } | What::Remount { .. } | What::Cgroup { .. } | What::CgroupTree { .. } => false,

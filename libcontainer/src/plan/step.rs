@@ -160,6 +160,9 @@ steps! {
     SendListener = 58,
     /// Making the new network namespace beside the container's process.
     Network = 71,
+    /// Entering a mount namespace that begins with the root file system. Not listed by a plan: the kernel decides
+    /// whether it comes to that.
+    EnterRoot = 73,
     /// Changing to a sealed copy of the runtime's binary.
     Seal = 72,
     /// Opening the files that hooks print into.

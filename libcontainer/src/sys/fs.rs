@@ -1,7 +1,7 @@
 //! Files by descriptor: making, opening, reading and writing them.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::NixPath;
@@ -227,30 +227,60 @@ pub fn change_owner(at: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Resu
         .map(drop)
 }
 
-/// chmod(2) of what `fd` is open for, with O_PATH too.
+/// Calls by descriptor that are newer than the kernels this runs on: fchmodat2(2), Linux 6.6, and setxattrat(2), Linux
+/// 6.13. Their numbers are the same on all architectures, and libc has not all of them.
+pub(super) const FCHMODAT2: libc::c_long = 452;
+pub(super) const SETXATTRAT: libc::c_long = 463;
+
+/// Sets the permissions of what `fd` is open for, with O_PATH too. See chmod(2).
 ///
 /// # Errors
 /// Those of the call.
 pub fn change_mode(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Stop> {
-    // Linux < 6.6 has no fchmodat2, and fchmod takes no O_PATH descriptor.
+    let flags = libc::AT_EMPTY_PATH;
+    // SAFETY: the path is an empty string, which the flag allows.
+    let ret = unsafe { libc::syscall(FCHMODAT2, fd.as_raw_fd(), c"".as_ptr(), mode, flags) };
+    match super::check(Call::Chmod, ret) {
+        Err(stop) if super::is_hidden(stop) => {}
+        other => return other.map(drop),
+    }
     let path = super::own_descriptor(fd);
     // SAFETY: the path is NUL-terminated: its array is longer than any number.
     check_int(Call::Chmod, unsafe { libc::chmod(path.as_ptr().cast(), mode) }).map(drop)
 }
 
-/// Sets the SELinux label of what `fd` is open for, with O_PATH too. See setxattr(2).
+/// What setxattrat(2) takes.
+#[repr(C)]
+struct AttributeValue {
+    value: u64,
+    size: u32,
+    flags: u32,
+}
+
+/// Sets the SELinux label of a directory, open with O_PATH too. See setxattr(2).
 ///
 /// # Errors
 /// Those of the call.
-pub fn set_label(fd: BorrowedFd<'_>, label: &CStr) -> Result<(), Stop> {
-    let path = super::own_descriptor(fd);
+pub fn set_label(directory: BorrowedFd<'_>, label: &CStr) -> Result<(), Stop> {
+    const NAME: &CStr = c"security.selinux";
     // The NUL belongs to the label, as for setfilecon(3).
     let value = label.to_bytes_with_nul();
-    // SAFETY: the path and the name are NUL-terminated, and `value` is valid for its length.
+    let size = u32::try_from(value.len()).map_err(|_| Stop::new(Call::Setxattr, Errno::E2BIG))?;
+    let given = AttributeValue { value: value.as_ptr() as u64, size, flags: 0 };
+    let (raw, room) = (directory.as_raw_fd(), size_of::<AttributeValue>());
+    // SAFETY: both strings are NUL-terminated; `given` is a struct of `room` bytes, and names `value`.
     let ret = unsafe {
-        let name = c"security.selinux".as_ptr();
-        libc::setxattr(path.as_ptr().cast(), name, value.as_ptr().cast(), value.len(), 0)
+        // By an empty path it takes no descriptor with O_PATH.
+        libc::syscall(SETXATTRAT, raw, c".".as_ptr(), 0, NAME.as_ptr(), &raw const given, room)
     };
+    match super::check(Call::Setxattr, ret) {
+        Err(stop) if super::is_hidden(stop) => {}
+        other => return other.map(drop),
+    }
+    let path = super::own_descriptor(directory);
+    // SAFETY: the path and the name are NUL-terminated, and `value` is valid for its length.
+    let ret =
+        unsafe { libc::setxattr(path.as_ptr().cast(), NAME.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
     check_int(Call::Setxattr, ret).map(drop)
 }
 
@@ -361,54 +391,6 @@ pub fn may_execute(path: &CStr) -> Result<(), Stop> {
 /// Those of the call.
 pub fn path_kind(path: &CStr) -> Result<Kind, Stop> {
     stat_at(CWD, path, 0)
-}
-
-/// The host's procfs, checked to be one, so that nothing else can stand in for it.
-///
-/// It is opened before any namespace is entered: what a container puts on its own /proc has no part in it.
-#[derive(Debug)]
-pub struct Proc {
-    fd: OwnedFd,
-}
-
-impl Proc {
-    /// Opens and checks /proc.
-    ///
-    /// # Errors
-    /// ENODEV if something else is mounted there.
-    pub fn open() -> Result<Proc, Stop> {
-        const PROC_ROOT_INODE: u64 = 1;
-        let fd = open(CWD, c"/proc", libc::O_PATH | libc::O_DIRECTORY, 0)?;
-        let magic = filesystem(fd.as_fd())?;
-        if magic != libc::PROC_SUPER_MAGIC || kind(fd.as_fd())?.identity.1 != PROC_ROOT_INODE {
-            return Err(Stop::new(Call::Open, Errno::ENODEV));
-        }
-        Ok(Proc { fd })
-    }
-
-    /// Its descriptor's number.
-    #[must_use]
-    pub fn raw(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-
-    /// Opens a file below it. Nothing mounted on top of a file of procfs is accepted, and no link followed
-    /// but `self`.
-    ///
-    /// # Errors
-    /// Those of openat2(2); EXDEV for a file that is hidden by a mount.
-    pub fn open_file(&self, path: &CStr, flags: i32) -> Result<OwnedFd, Stop> {
-        let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_MAGICLINKS;
-        openat2(self.fd.as_fd(), path, flags, 0, resolve)
-    }
-
-    /// Writes a file below it.
-    ///
-    /// # Errors
-    /// As [`Proc::open_file`], and those of write(2).
-    pub fn write(&self, path: &CStr, bytes: &[u8]) -> Result<(), Stop> {
-        write(self.open_file(path, libc::O_WRONLY)?.as_fd(), bytes)
-    }
 }
 
 /// An anonymous file with `bytes` in it, ready to be read from the start. See memfd_create(2).

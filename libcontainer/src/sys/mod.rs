@@ -23,6 +23,7 @@ pub mod mount;
 pub mod netlink;
 pub mod pattern;
 pub mod process;
+mod procfs;
 pub mod root;
 pub mod signal;
 pub mod socket;
@@ -35,6 +36,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 
+pub use procfs::Proc;
 pub use root::{Nearby, Root};
 
 macro_rules! calls {
@@ -195,6 +197,11 @@ unsafe fn own(fd: libc::c_long) -> OwnedFd {
 /// A count of bytes that a system call has returned, which is not negative once it is checked.
 fn size(count: libc::c_long) -> usize {
     usize::try_from(count).unwrap_or(0)
+}
+
+/// The kernel does not have a call, or it may be that a filter hides it: some answer EPERM for what they do not know.
+fn is_hidden(stop: Stop) -> bool {
+    stop.is(Errno::ENOSYS) || stop.is(Errno::EPERM)
 }
 
 /// The path of a descriptor of this process in the host's procfs: the calls that take a path only.

@@ -7,7 +7,8 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::libc;
 
-use super::{Call, Stop, check, check_int, own_descriptor};
+use super::fs::{CWD, FCHMODAT2, SETXATTRAT};
+use super::{Call, Stop, check, check_int, is_hidden, own_descriptor};
 
 /// A detached copy of the mount at `path`, with `deep` of all mounts below it too.
 ///
@@ -26,16 +27,37 @@ pub fn clone_unfollowed(at: BorrowedFd<'_>, path: &CStr, deep: bool) -> Result<O
 }
 
 fn open_tree(at: BorrowedFd<'_>, path: &CStr, deep: bool, flags: i32) -> Result<OwnedFd, Stop> {
-    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | flags.cast_unsigned();
-    if deep {
-        flags |= libc::AT_RECURSIVE.cast_unsigned();
-    }
+    let deep = if deep { libc::AT_RECURSIVE } else { 0 };
+    open_copy(at, path, libc::OPEN_TREE_CLONE | (flags | deep).cast_unsigned())
+}
+
+fn open_copy(at: BorrowedFd<'_>, path: &CStr, flags: libc::c_uint) -> Result<OwnedFd, Stop> {
+    let flags = flags | libc::OPEN_TREE_CLOEXEC;
     // SAFETY: `path` is NUL-terminated.
     let fd = check(Call::OpenTree, unsafe {
         libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), path.as_ptr(), flags)
     })?;
     // SAFETY: the descriptor is new and nobody else owns it.
     Ok(unsafe { super::own(fd) })
+}
+
+/// A new mount namespace that has nothing but `path` and what is mounted below it, as its root. None where the kernel has
+/// no such thing (Linux < 7.0), or refuses it.
+///
+/// Nor if a call is missing without which the host's procfs would be needed: it is not to be seen in there.
+#[must_use]
+pub fn namespace_of(path: &CStr) -> Option<OwnedFd> {
+    /// Not in libc yet.
+    const OPEN_TREE_NAMESPACE: libc::c_uint = 2;
+    let namespace = open_copy(CWD, path, OPEN_TREE_NAMESPACE | libc::AT_RECURSIVE.cast_unsigned()).ok()?;
+    let calls = [libc::SYS_mount_setattr, FCHMODAT2, SETXATTRAT];
+    let none: libc::c_long = 0;
+    let here = calls.into_iter().all(|call| {
+        // SAFETY: no descriptor is -1, and no path and no struct is null, so nothing is done.
+        let ret = unsafe { libc::syscall(call, none - 1, none, none, none, none, none) };
+        check(Call::OpenTree, ret).is_err_and(|stop| !is_hidden(stop))
+    });
+    here.then_some(namespace)
 }
 
 /// A file system that is being configured. See fsopen(2).

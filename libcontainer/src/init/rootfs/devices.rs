@@ -5,8 +5,9 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::libc;
 
+use super::sources::Host;
 use crate::plan::devices::{Device, Link};
-use crate::sys::fs::{self, CWD, Kind};
+use crate::sys::fs::{self, Kind};
 use crate::sys::{Call, Nearby, Root, Stop, mount};
 
 /// Makes a device node; one that is there already has to be the same.
@@ -39,11 +40,16 @@ pub(super) fn make<'d>(root: &Root, nearby: &mut Nearby<'d>, device: &'d Device)
 }
 
 /// Binds the host's device node, where the kernel does not let the container have its own.
-pub(super) fn bind<'d>(root: &Root, nearby: &mut Nearby<'d>, device: &'d Device) -> Result<(), Stop> {
+pub(super) fn bind<'d>(
+    root: &Root,
+    nearby: &mut Nearby<'d>,
+    device: &'d Device,
+    host: Host,
+) -> Result<(), Stop> {
     if device.kind == libc::S_IFIFO {
         return make(root, nearby, device);
     }
-    let tree = mount::clone_tree(CWD, device.source.as_c_str(), false)?;
+    let tree = host.clone_tree(device.source.as_c_str(), false)?;
     check(fs::kind(tree.as_fd())?, device)?;
     mount::attach(tree.as_fd(), root.make_file(&device.path)?.as_fd())
 }

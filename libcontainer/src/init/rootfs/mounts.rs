@@ -6,16 +6,23 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
+use super::sources::{Host, in_sight};
 use super::{devices, instance};
 use crate::path::{KernelString, PATH_MAX, RootPath};
 use crate::plan::mounts::{Mount, TreeHierarchy, What};
-use crate::plan::options::{Attributes, Propagation, SourceLink};
-use crate::sys::fs::{self, CWD};
+use crate::plan::options::{Attributes, SourceLink};
+use crate::sys::fs;
 use crate::sys::mount::{self, Change, Context};
 use crate::sys::{Call, Nearby, Root, Stop};
 
 /// Does one entry of `mounts`.
-pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Stop> {
+/// `source` is what was opened for it before.
+pub(super) fn add(
+    root: &Root,
+    entry: &Mount,
+    source: Option<OwnedFd>,
+    host: Option<Host>,
+) -> Result<(), Stop> {
     let destination = &entry.destination;
     match &entry.what {
         What::Filesystem { fstype, source, flags, data, inherits_mode } => {
@@ -37,7 +44,8 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
             spare_proc(root, entry, &target)?;
             match mount_on(&target, source.as_c_str(), c"sysfs", *flags, data.as_c_str()) {
                 Err(stop) if stop.is(Errno::EPERM) => {
-                    bind_instead(fallback, true, *flags | libc::MS_RDONLY, &target)?;
+                    let host = host.ok_or(stop)?;
+                    bind_instead(host, fallback, true, *flags | libc::MS_RDONLY, &target)?;
                 }
                 other => other?,
             }
@@ -54,7 +62,7 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
             mount::attach(tree.as_fd(), target.as_fd())?;
             return finish(tree.as_fd(), entry);
         }
-        What::Bind { .. } => return bind(root, entry, source),
+        What::Bind { .. } => return bind(root, entry, source, host),
         What::Remount { attributes, superblock: None, .. } => {
             change_attributes(open(root, entry)?.as_fd(), false, *attributes)?;
         }
@@ -68,7 +76,7 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
             spare_proc(root, entry, &target)?;
             match mount_on(&target, c"cgroup", c"cgroup2", *flags, data.as_c_str()) {
                 Err(stop) if stop.is(Errno::EPERM) || stop.is(Errno::EBUSY) => {
-                    bind_instead(fallback, false, *flags, &target)?;
+                    bind_instead(host.ok_or(stop)?, fallback, false, *flags, &target)?;
                 }
                 other => other?,
             }
@@ -76,7 +84,7 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
         What::CgroupTree { flags, hierarchies } => {
             let target = directory(root, entry)?;
             spare_proc(root, entry, &target)?;
-            add_cgroup_tree(root, entry, &target, *flags, hierarchies)?;
+            add_cgroup_tree(root, entry, &target, *flags, hierarchies, host)?;
         }
     }
     if entry.recursive.is_empty() && entry.propagation.is_empty() && entry.label.is_none() {
@@ -85,7 +93,7 @@ pub(super) fn add(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result
     finish(open(&root.top()?, entry)?.as_fd(), entry)
 }
 
-fn bind(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Stop> {
+fn bind(root: &Root, entry: &Mount, source: Option<OwnedFd>, host: Option<Host>) -> Result<(), Stop> {
     let What::Bind { source: path, deep, attributes, link, by_runtime, .. } = &entry.what else {
         return Ok(());
     };
@@ -94,12 +102,12 @@ fn bind(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Stop>
             return copy_link(root, &entry.destination, &file);
         }
         // Only looked at: it is no link.
-        Some(_) if !by_runtime => None,
+        Some(_) if *link == SourceLink::Copied && !by_runtime => None,
         other => other,
     };
     let tree = match opened {
         Some(tree) => tree,
-        None => clone_source(path.as_c_str(), *deep, *link)?,
+        None => in_sight(host)?.clone_source(path.as_c_str(), *deep, *link)?,
     };
     let target = make_target(root, entry, tree.as_fd())?;
     spare_proc(root, entry, &target)?;
@@ -110,32 +118,16 @@ fn bind(root: &Root, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Stop>
 }
 
 /// Binds a part of the host's instead of a mount that the kernel refuses.
-fn bind_instead(path: &KernelString, deep: bool, flags: u64, target: &OwnedFd) -> Result<(), Stop> {
-    let tree = mount::clone_tree(CWD, path.as_c_str(), deep)?;
+fn bind_instead(
+    host: Host,
+    path: &KernelString,
+    deep: bool,
+    flags: u64,
+    target: &OwnedFd,
+) -> Result<(), Stop> {
+    let tree = host.clone_tree(path.as_c_str(), deep)?;
     change_attributes(tree.as_fd(), deep, Attributes::of_flags(flags))?;
     mount::attach(tree.as_fd(), target.as_fd())
-}
-
-/// As [`clone_source`], in the host's own mount namespace: the copy gets the propagation that a namespace made for the
-/// container would have given its source. Otherwise it would be a peer of the host's mount.
-pub(crate) fn clone_host_source(
-    path: &CStr,
-    deep: bool,
-    link: SourceLink,
-    host: Propagation,
-) -> Result<OwnedFd, Stop> {
-    let tree = clone_source(path, deep, link)?;
-    let change = Change { propagation: host.flags & !libc::MS_REC, ..Change::default() };
-    mount::change(tree.as_fd(), deep, change).map(|()| tree)
-}
-
-/// A detached copy of the source of a bind mount.
-fn clone_source(path: &CStr, deep: bool, link: SourceLink) -> Result<OwnedFd, Stop> {
-    match link {
-        SourceLink::Bound => mount::clone_unfollowed(CWD, path, deep),
-        // A link to be copied has been by now; this is something else.
-        SourceLink::Followed | SourceLink::Copied => mount::clone_tree(CWD, path, deep),
-    }
 }
 
 /// The directory to mount on, made where it is missing.
@@ -290,12 +282,13 @@ fn add_cgroup_tree(
     target: &OwnedFd,
     flags: u64,
     hierarchies: &[TreeHierarchy],
+    host: Option<Host>,
 ) -> Result<(), Stop> {
     mount_on(target, c"tmpfs", c"tmpfs", flags & !libc::MS_RDONLY, c"mode=755")?;
     for hierarchy in hierarchies {
         match &hierarchy.bind {
             Some(path) => {
-                let tree = match mount::clone_tree(CWD, path.as_c_str(), false) {
+                let tree = match in_sight(host)?.clone_tree(path.as_c_str(), false) {
                     // Without rights on the host there may be no cgroup of its own to show.
                     Err(stop) if stop.is(Errno::ENOENT) => {
                         root.make_directory(&hierarchy.destination)?;

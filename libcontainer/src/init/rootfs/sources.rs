@@ -1,10 +1,17 @@
-//! The sources of mounts that the runtime opens. Runs in the container's process.
+//! The sources of mounts that are opened before the mounts are made. Runs in the container's process.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::libc;
 
-use crate::channel::Channel;
+use crate::channel::{At, Channel, Failure};
+use crate::plan::mounts::{Mount, What};
+use crate::plan::options::{Propagation, SourceLink};
+use crate::plan::step::Step;
+use crate::sys::fs::CWD;
+use crate::sys::mount::{self, Change};
 use crate::sys::socket::DESCRIPTORS_MAX;
 use crate::sys::{Call, Stop};
 
@@ -26,13 +33,34 @@ impl Sources {
         sources
     }
 
+    /// Opens the first sources of bind mounts itself, while the host is in sight. The runtime has those after them.
+    pub(super) fn open(&mut self, mounts: &[Mount], host: Propagation) -> Result<(), Failure> {
+        let binds = mounts.iter().zip(0..).filter(|(mount, _)| mount.is_bind());
+        for (place, (mount, i)) in self.here.iter_mut().zip(binds) {
+            if let What::Bind { source, deep, link, .. } = &mount.what {
+                *place = Some(clone_host_source(source.as_c_str(), *deep, *link, host).at(Step::Mount(i))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what it has.
+    pub(super) fn clear(&mut self) {
+        self.here.fill_with(|| None);
+    }
+
+    /// The next one is not here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.here.get(self.next).is_none_or(Option::is_none)
+    }
+
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         self.here.iter().flatten().map(AsRawFd::as_raw_fd)
     }
 
     /// The next source. It is closed as soon as it is dropped.
     pub(super) fn take(&mut self, channel: &Channel) -> Result<OwnedFd, Stop> {
-        if self.here.get(self.next).is_none_or(Option::is_none) {
+        if self.is_empty() {
             channel.fetch_sources(&mut self.here)?;
             self.next = 0;
         }
@@ -40,4 +68,47 @@ impl Sources {
         self.next += 1;
         source.ok_or(Stop::new(Call::Recv, Errno::EBADMSG))
     }
+}
+
+/// The host's mounts are in sight, in a namespace that is a copy of its own. What looks something up there takes this.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Host(());
+
+impl Host {
+    /// To be called where that is so.
+    pub(super) fn is_in_sight() -> Host {
+        Host(())
+    }
+
+    /// A detached copy of what is at `path`.
+    pub(super) fn clone_tree(self, path: &CStr, deep: bool) -> Result<OwnedFd, Stop> {
+        mount::clone_tree(CWD, path, deep)
+    }
+
+    /// A detached copy of the source of a bind mount.
+    pub(super) fn clone_source(self, path: &CStr, deep: bool, link: SourceLink) -> Result<OwnedFd, Stop> {
+        match link {
+            SourceLink::Bound => mount::clone_unfollowed(CWD, path, deep),
+            // A link to be copied has been by now; this is something else.
+            SourceLink::Followed | SourceLink::Copied => mount::clone_tree(CWD, path, deep),
+        }
+    }
+}
+
+/// The plan lets nobody get here without it: a path of the host must not be taken for one of the container's.
+pub(super) fn in_sight(host: Option<Host>) -> Result<Host, Stop> {
+    host.ok_or(Stop::new(Call::OpenTree, Errno::EXDEV))
+}
+
+/// A detached copy of the source of a bind mount, by a process in the host's own mount namespace. It gets the propagation
+/// that a namespace made for the container would have given its source: otherwise it would be a peer of the host's mount.
+pub(crate) fn clone_host_source(
+    path: &CStr,
+    deep: bool,
+    link: SourceLink,
+    host: Propagation,
+) -> Result<OwnedFd, Stop> {
+    let tree = Host::is_in_sight().clone_source(path, deep, link)?;
+    let change = Change { propagation: host.flags & !libc::MS_REC, ..Change::default() };
+    mount::change(tree.as_fd(), deep, change).map(|()| tree)
 }
