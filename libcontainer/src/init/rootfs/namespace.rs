@@ -52,7 +52,12 @@ fn enter_root(rootfs: &Rootfs, sources: &mut Sources, fault: Fault) -> Result<Op
         sources.clear();
         return Ok(None);
     }
-    fault.attempt(Step::Propagation, || mount::change_at(c"/", rootfs.host_propagation.flags))?;
+    let propagation = rootfs.host_propagation.flags;
+    fault.attempt(Step::Propagation, || {
+        mount::change_at(c"/", propagation)?;
+        // What will be mounted on the root itself stays in here.
+        if propagation & libc::MS_SHARED != 0 { mount::change_at(c"/", libc::MS_PRIVATE) } else { Ok(()) }
+    })?;
     fault.attempt(Step::Root, || open_root(c"/")).map(Some)
 }
 
@@ -72,7 +77,8 @@ fn attach_root(rootfs: &Rootfs) -> Result<Root, Stop> {
     Ok(Root::new(tree))
 }
 
-/// pivot_root(2) refuses a root whose parent mount is shared; the events of all others stay as they are.
+/// pivot_root(2) refuses a root whose parent mount is shared, and what is mounted on the root is not to come out there;
+/// the events of all others stay as they are.
 // Its array is not to be on the stack of whoever may call it: see init/mod.rs.
 #[inline(never)]
 fn make_parent_private(path: &CStr) -> Result<(), Stop> {
