@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use integration_tests::{Stage, facts, looking};
+use integration_tests::{Stage, VERSION_2_ALONE, Wrapped, facts, looking, mounted};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 use spec_conformance::report::{Content, Kind};
@@ -250,4 +250,33 @@ fn d02_a_bound_dev_is_left_alone_and_devices_elsewhere_are_made() {
     let report = stage.runtime().observe(&bundle.build().unwrap()).unwrap();
     assert_eq!(facts(&report, "/dev").content, Ok(Content::Names(vec!["null".to_owned()])));
     assert_eq!(facts(&report, "/opt/fuse").device, Some((10, 229)));
+}
+
+#[test]
+fn d06_devices_are_in_the_dev_that_is_seen_whatever_was_mounted_on_it_by_another_name() {
+    // Where the network is made beside the mounts, devices are made before those that wait for it.
+    let alone = Wrapped::new(&format!("exec {VERSION_2_ALONE}"));
+    let paths: Vec<_> = DEFAULT.iter().map(|(path, ..)| *path).chain(["/dev/second"]).collect();
+    for (link, to) in [("again", "/dev"), ("whole", "/")] {
+        let mounts = [
+            json!({"destination": format!("/{link}"), "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}),
+            json!({"destination": "/dev/second", "type": "tmpfs", "source": "tmpfs"}),
+        ];
+        let bundle = mounted(looking(&paths), mounts).build().unwrap();
+        symlink(to, bundle.rootfs().join(link)).unwrap();
+        let runtime = alone.runtime();
+        if to == "/" {
+            // The program is not on what is the root now.
+            let id = runtime.fresh_id();
+            let finished =
+                runtime.call(["create", "--bundle", bundle.path().to_str().unwrap(), &id]).unwrap();
+            assert!(finished.stderr.contains("\"/bin/probe\""), "{}", finished.stderr);
+            continue;
+        }
+        let report = runtime.observe(&bundle).unwrap();
+        for (path, major, minor) in DEFAULT {
+            assert_eq!(facts(&report, path).device, Some((major, minor)), "{path}");
+        }
+        assert_eq!(facts(&report, "/dev/second").kind, Kind::Directory);
+    }
 }

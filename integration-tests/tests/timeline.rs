@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use integration_tests::{runtime, text_of};
+use integration_tests::{VERSION_2_ALONE, Wrapped, bind, mounted, runtime, text_of};
 use serde::Deserialize;
 use serde_json::json;
 use spec_conformance::{Bundle, Finished, Runtime};
@@ -128,6 +128,22 @@ fn times_are_of_one_clock_in_the_order_of_what_happened() {
         assert!(before.ts + before.dur <= after.ts, "{before:?} is not before {after:?}");
     }
     assert!(clone.ts < mount.ts && pivot.ts + pivot.dur < attend.ts, "{clone:?} {mount:?} {attend:?}");
+}
+
+#[test]
+fn n06_the_root_is_changed_while_the_network_is_made_and_no_mount_waits_for_that() {
+    let alone = Wrapped::new(&format!("exec {VERSION_2_ALONE}"));
+    let bundle = mounted(Bundle::new().args(["/bin/probe", "exit", "0"]), [bind("/etc", "/etc", &["bind"])]);
+    let bundle = bundle.build().unwrap();
+    let runtime = alone.runtime();
+    let (finished, timeline) =
+        traced(runtime, &["run", "--bundle", text_of(bundle.path()), &runtime.fresh_id()]);
+    finished.success().unwrap();
+    let first = |id: &str| timeline.complete().find(|event| event.args.values().any(|it| it == id));
+    // On Linux 7.0 and later it is the process's from the beginning.
+    let changed = first("EnterRoot").or_else(|| first("Pivot")).unwrap();
+    let sysfs = timeline.complete().find(|event| event.name.ends_with("sysfs on /sys")).unwrap();
+    assert!(changed.ts + changed.dur <= sysfs.ts, "{changed:?} {sysfs:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! Go(Cgroup)     -->                       only if init moves itself into version 1 cgroups, or ids were mapped
 //! Go(Network)    -->                       only if the runtime makes the network namespace, which comes with it
 //!                <-- Forked(pid)           only if a second process is needed; the first one ends
-//!                <-- Reached(Sources)      only for more mounts than the runtime has opened sources for; repeated
+//!                <-- Sources(mount)        only for more mounts than sources are open for, with the first; repeated
 //! Go(Sources)    -->                       with the next of them
 //!                <-- Again(mount)          only if its source cannot be attached as it was opened
 //! Go(Sources)    -->                       with one that can
@@ -53,7 +53,7 @@ pub(crate) enum Milestone {
     Created = 4,
     /// The program may run.
     Start = 5,
-    /// The sources of mounts that were open are attached.
+    /// Sources of mounts are open.
     Sources = 6,
     /// The filter is loaded, and whoever answers its calls has the listener.
     Listener = 7,
@@ -105,6 +105,8 @@ pub(crate) enum Message {
     Go(Milestone),
     /// The container's process is another one now, with this pid.
     Forked(i32),
+    /// The sources of mounts from this one on are wanted.
+    Sources(u16),
     /// The source of this mount cannot be attached: somewhere in it a mount namespace is kept.
     Again(u16),
     /// A step failed; the sender gives up.
@@ -116,6 +118,7 @@ const GO: u32 = 2;
 const FORKED: u32 = 3;
 const FAILED: u32 = 4;
 const AGAIN: u32 = 5;
+const SOURCES: u32 = 6;
 const FRAME: usize = 16;
 /// How many bytes of words a failure may come with.
 const WORDS: usize = 4096;
@@ -127,6 +130,7 @@ impl Message {
             Message::Go(milestone) => [GO, milestone as u32, 0, 0],
             Message::Forked(pid) => [FORKED, pid.cast_unsigned(), 0, 0],
             Message::Again(mount) => [AGAIN, u32::from(mount), 0, 0],
+            Message::Sources(mount) => [SOURCES, u32::from(mount), 0, 0],
             Message::Failed(Failure { step, stop }) => {
                 [FAILED, step.code(), stop.call.code(), stop.errno.cast_unsigned()]
             }
@@ -149,6 +153,7 @@ impl Message {
             [GO, number, ..] => milestone(number).map(Message::Go),
             [FORKED, pid, ..] => Some(Message::Forked(pid.cast_signed())),
             [AGAIN, mount, ..] => u16::try_from(mount).ok().map(Message::Again),
+            [SOURCES, mount, ..] => u16::try_from(mount).ok().map(Message::Sources),
             [FAILED, step, call, errno] => {
                 let stop = Stop { call: Call::from_code(call)?, errno: errno.cast_signed() };
                 Some(Message::Failed(Failure { step: Step::from_code(step)?, stop }))
@@ -320,15 +325,16 @@ impl Channel {
         creds::send_program(self.fd(), filter)
     }
 
-    /// Asks for the next sources of mounts, and waits for them.
+    /// Asks for the sources of mounts from `mount` on, and waits for them.
     ///
     /// # Errors
     /// As [`Channel::await_go`].
     pub(crate) fn fetch_sources(
         &self,
+        mount: u16,
         sources: &mut [Option<OwnedFd>; socket::DESCRIPTORS_MAX],
     ) -> Result<(), Stop> {
-        self.fetch(Message::Reached(Milestone::Sources), sources)
+        self.fetch(Message::Sources(mount), sources)
     }
 
     /// Asks for the source of a mount again, as one that can be attached, and waits for it.

@@ -259,6 +259,27 @@ fn m44_the_top_of_a_root_is_what_is_mounted_on_it() {
 }
 
 #[test]
+fn m42_a_label_is_set_on_a_directory_that_is_open_as_a_path_only() {
+    let (place, root) = prison();
+    let directory = root.make_directory(&path("/directory")).unwrap();
+    // It becomes the working directory.
+    in_a_child(|| sys_fs::set_label(directory.as_fd(), c"system_u:object_r:container_file_t:s0").is_ok());
+    let name = place.path().join("root/directory");
+    let seen = std::process::Command::new("stat").arg("--format=%C").arg(&name).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&seen.stdout).trim(), "system_u:object_r:container_file_t:s0");
+}
+
+#[test]
+fn d03_the_mode_of_a_file_that_is_open_as_a_path_only_is_changed_set_id_bits_included() {
+    let (_place, root) = prison();
+    let (file, proc) = (root.make_file(&path("/file")).unwrap(), Proc::open().unwrap());
+    for mode in [0o4751, 0o600, 0] {
+        proc.change_mode(file.as_fd(), mode).unwrap();
+        assert_eq!(sys_fs::kind(file.as_fd()).unwrap().mode & 0o7777, mode);
+    }
+}
+
+#[test]
 fn all_descriptors_but_those_to_keep_are_closed() {
     let files: Vec<_> = (0..6).map(|_| fs::File::open("/dev/null").unwrap()).collect();
     let mut numbers: Vec<i32> = files.iter().map(AsRawFd::as_raw_fd).collect();

@@ -7,7 +7,9 @@ fn every_message_survives_the_way() {
     let failure = Failure { step: Step::Mount(3), stop: Stop::new(Call::Mount, Errno::EPERM) };
     let (ours, theirs) = Channel::pair().unwrap();
     let messages = MILESTONES.iter().flat_map(|m| [Message::Reached(*m), Message::Go(*m)]);
-    for message in messages.chain([Message::Forked(7), Message::Again(7), Message::Failed(failure)]) {
+    for message in
+        messages.chain([Message::Forked(7), Message::Again(7), Message::Sources(7), Message::Failed(failure)])
+    {
         theirs.send(message).unwrap();
         assert_eq!(ours.receive(), Ok(Some(message)));
     }
@@ -24,14 +26,14 @@ fn sources_travel_in_their_order_and_as_many_as_fit() {
     for count in [0, 1, files.len()] {
         let mut sources = [const { None }; socket::DESCRIPTORS_MAX];
         ours.send_sources(&files[..count]).unwrap();
-        theirs.fetch_sources(&mut sources).unwrap();
-        assert_eq!(ours.receive(), Ok(Some(Message::Reached(Milestone::Sources))));
+        theirs.fetch_sources(7, &mut sources).unwrap();
+        assert_eq!(ours.receive(), Ok(Some(Message::Sources(7))));
         let got: Vec<_> = sources.iter().map_while(Option::as_ref).map(inode).collect();
         assert_eq!(got, files[..count].iter().map(inode).collect::<Vec<_>>());
     }
     drop(ours);
     let mut sources = [const { None }; socket::DESCRIPTORS_MAX];
-    assert!(theirs.fetch_sources(&mut sources).is_err());
+    assert!(theirs.fetch_sources(7, &mut sources).is_err());
 }
 
 #[test]

@@ -338,7 +338,7 @@ fn make(
     let record = drafted.take().ok_or_else(gone)?;
     reservation.entry().publish_record()?;
     pidfd::send(options.pidfd_receiver.as_ref(), c"standard", launched.pidfd())?;
-    let running = launched.commit(later).map_err(|failure| Error::launch(plan, &failure.into()))?;
+    let running = launched.commit(later).map_err(|broken| Error::launch(plan, &broken))?;
     Ok((Container { entry: reservation.commit(), record, config: OnceLock::new() }, running))
 }
 

@@ -107,7 +107,7 @@ pub(super) fn enter(orders: &mut Orders<'_>) -> Result<(), Failure> {
         if build.network_comes {
             early = early.without(Namespace::Network);
         }
-        if build.begins_with_root {
+        if build.leaves_host_early {
             early = early.without(Namespace::Mount);
         }
     }

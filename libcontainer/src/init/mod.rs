@@ -136,7 +136,7 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
     attributes::set_dumpable(false).at(Step::Signals)?;
     let umask = fs::set_umask(0);
     if let Some(build) = &mut orders.build {
-        let site = rootfs::build(build, &orders.channel, orders.fault)?;
+        let site = rootfs::build(build, &orders.channel, &orders.proc, orders.fault)?;
         if build.announce {
             orders.channel.reach(Milestone::Environment).at(Step::Channel)?;
         }

@@ -38,8 +38,8 @@ pub(crate) struct Build<'a> {
     pub(crate) kernel: &'a Kernel,
     /// The sources of mounts that are opened before.
     pub(crate) sources: Sources,
-    /// The mount namespace may begin with the root file system: then there is none yet.
-    pub(crate) begins_with_root: bool,
+    /// The root may be changed before all mounts are made; there is no mount namespace yet.
+    pub(crate) leaves_host_early: bool,
     /// The network namespace comes from the runtime, and has not come yet.
     pub(crate) network_comes: bool,
     /// The runtime waits for the environment, to run hooks.
@@ -63,53 +63,81 @@ impl Build<'_> {
 }
 
 /// Builds everything below the new root.
-pub(super) fn build(build: &mut Build<'_>, channel: &Channel, fault: Fault) -> Result<Site, Failure> {
+pub(super) fn build(
+    build: &mut Build<'_>,
+    channel: &Channel,
+    proc: &Proc,
+    fault: Fault,
+) -> Result<Site, Failure> {
     let rootfs = build.rootfs;
-    let sources = build.begins_with_root.then_some(&mut build.sources);
-    let Site { mut root, host } = namespace::enter(rootfs, sources, fault)?;
+    let sources = build.leaves_host_early.then_some(&mut build.sources);
+    let mut site = namespace::enter(rootfs, sources, fault)?;
     for (entry, i) in rootfs.mounts.iter().zip(0..) {
-        let is_supplied = entry.is_opened_by_runtime() || entry.is_bind() && host.is_none();
-        if entry.is_of_network() || is_supplied && build.sources.is_empty() {
-            join_network(build, channel)?;
+        if entry.is_of_network() && build.network_comes && rootfs.has_devices_before(i) {
+            // There is time for it now.
+            make_devices(&site, rootfs, proc, fault)?;
+            site.note_devices().at(Step::Mount(i))?;
         }
+        if entry.is_of_network() || site.has_source(entry) && build.sources.is_empty() {
+            join_network(build, &mut site, i, channel, fault)?;
+        }
+        let has_source = site.has_source(entry);
         let added = fault.attempt(Step::Mount(i), || {
-            let source = is_supplied.then(|| build.sources.take(channel)).transpose()?;
-            mounts::add(&root, entry, source, host)
+            let source = has_source.then(|| build.sources.take(i, channel)).transpose()?;
+            mounts::add(&site, entry, source, proc)
         });
         match added {
             Err(Failure { stop, .. })
-                if is_supplied && stop.call == Call::MoveMount && stop.is(Errno::ELOOP) =>
+                if has_source && stop.call == Call::MoveMount && stop.is(Errno::ELOOP) =>
             {
-                join_network(build, channel)?;
-                let add = |source| mounts::add(&root, entry, Some(source), host);
+                join_network(build, &mut site, i, channel, fault)?;
+                let add = |source| mounts::add(&site, entry, Some(source), proc);
                 channel.fetch_again(i).and_then(add).at(Step::Mount(i))?;
             }
             other => other?,
         }
-        // It may lie on the root, by a link too: what is looked up from here on is below it.
-        root = root.top().at(Step::Mount(i))?;
+        site.rise().at(Step::Mount(i))?;
     }
-    join_network(build, channel)?;
-    let mut nearby = Nearby::default();
+    join_network(build, &mut site, u16::MAX, channel, fault)?;
+    if !site.has_devices() {
+        make_devices(&site, rootfs, proc, fault)?;
+    }
+    Ok(site)
+}
+
+/// Makes device nodes and the links of /dev; those that are there already are looked at.
+fn make_devices(site: &Site, rootfs: &Rootfs, proc: &Proc, fault: Fault) -> Result<(), Failure> {
+    let (root, mut nearby) = (&site.root, Nearby::default());
     for (device, i) in rootfs.devices.iter().zip(0..) {
         fault.attempt(Step::Device(i), || match rootfs.bind_devices {
-            true => devices::bind(&root, &mut nearby, device, in_sight(host)?),
-            false => devices::make(&root, &mut nearby, device),
+            true => devices::bind(root, &mut nearby, device, in_sight(site.host)?, proc),
+            false => devices::make(root, &mut nearby, device, proc),
         })?;
     }
     for (link, i) in rootfs.links.iter().zip(0..) {
-        fault.attempt(Step::Link(i), || devices::link(&root, &mut nearby, link))?;
-    }
-    Ok(Site { root, host })
-}
-
-/// Joins the network namespace that the runtime makes meanwhile, if it does and that has not been done.
-fn join_network(build: &mut Build<'_>, channel: &Channel) -> Result<(), Failure> {
-    if std::mem::take(&mut build.network_comes) {
-        let namespace = channel.await_network().at(Step::Network)?;
-        sys_process::setns(namespace.as_fd(), Namespace::Network.flag()).at(Step::Network)?;
+        fault.attempt(Step::Link(i), || devices::link(root, &mut nearby, link))?;
     }
     Ok(())
+}
+
+/// Joins the network namespace that the runtime makes meanwhile, if it does and that has not been done. The mounts from
+/// `next` on are still to be made.
+fn join_network(
+    build: &mut Build<'_>,
+    site: &mut Site,
+    next: u16,
+    channel: &Channel,
+    fault: Fault,
+) -> Result<(), Failure> {
+    if !std::mem::take(&mut build.network_comes) {
+        return Ok(());
+    }
+    if build.leaves_host_early {
+        // The kernel takes its time for that, too: at the end nobody else would use it.
+        site.leave_host(&build.rootfs.mounts, next, &mut build.sources, fault)?;
+    }
+    let namespace = channel.await_network().at(Step::Network)?;
+    sys_process::setns(namespace.as_fd(), Namespace::Network.flag()).at(Step::Network)
 }
 
 /// Changes into the new root and hides what is to be hidden there.

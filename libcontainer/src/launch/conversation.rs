@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::poll::PollFlags;
 
@@ -48,10 +49,7 @@ impl<'a> Conversation<'a, '_> {
         }
         self.make_cgroups(launched).map_err(|broken| self.first_cause(launched, broken))?;
         if self.waits {
-            launched
-                .channel
-                .send(Message::Go(Milestone::Cgroup))
-                .or_else(|_| self.hear_last_words(launched))?;
+            self.tell(launched, |channel| channel.send(Message::Go(Milestone::Cgroup)))?;
         }
         if !plan.cgroup.devices.is_empty() {
             fault
@@ -72,15 +70,15 @@ impl<'a> Conversation<'a, '_> {
             match heard.at(Step::Channel)? {
                 Some((Message::Reached(Milestone::Namespaces), _)) => {
                     self.map_ids(launched)?;
-                    launched.channel.send(Message::Go(Milestone::Namespaces)).at(Step::Channel)?;
+                    self.tell(launched, |channel| channel.send(Message::Go(Milestone::Namespaces)))?;
                 }
-                Some((Message::Reached(Milestone::Sources), _)) => {
-                    let sources = self.supply.batch()?;
-                    launched.channel.send_sources(&sources).at(Step::Channel)?;
+                Some((Message::Sources(mount), _)) => {
+                    let sources = self.supply.batch(mount)?;
+                    self.tell(launched, |channel| channel.send_sources(&sources))?;
                 }
                 Some((Message::Again(mount), _)) => {
                     let source = self.supply.again(mount)?;
-                    launched.channel.send_sources(&[source]).at(Step::Channel)?;
+                    self.tell(launched, |channel| channel.send_sources(&[source]))?;
                 }
                 // Created is answered by the caller, when the record is written.
                 Some((Message::Reached(milestone @ (Milestone::Environment | Milestone::Created)), _)) => {
@@ -102,11 +100,11 @@ impl<'a> Conversation<'a, '_> {
             if reached == Some(Milestone::Environment) && self.reforked == plan.entry.refork {
                 reached = None;
                 self.complete_environment(launched)?;
-                launched.channel.send(Message::Go(Milestone::Environment)).at(Step::Channel)?;
+                self.tell(launched, |channel| channel.send(Message::Go(Milestone::Environment)))?;
             }
         }
         if let Some(filter) = filter {
-            launched.channel.send_filter(&filter).at(Step::Channel)?;
+            self.tell(launched, |channel| channel.send_filter(&filter))?;
         }
         Ok(())
     }
@@ -129,7 +127,7 @@ impl<'a> Conversation<'a, '_> {
         if is_used_at_once {
             complete()?;
         }
-        launched.channel.send_network(network).or_else(|_| self.hear_last_words(launched))?;
+        self.tell(launched, |channel| channel.send_network(network))?;
         if is_used_at_once { Ok(()) } else { Ok(complete()?) }
     }
 
@@ -182,6 +180,18 @@ impl<'a> Conversation<'a, '_> {
         launched.group.settle(pid).at(Step::Unit)?;
         tracing::debug!(unit = unit.name.name, "systemd has made the unit");
         Ok(())
+    }
+
+    /// Sends the process something. If it is gone, why that is so counts.
+    fn tell(
+        &self,
+        launched: &Launched<'_>,
+        send: impl FnOnce(&Channel) -> Result<(), Stop>,
+    ) -> Result<(), Broken> {
+        match send(&launched.channel) {
+            Err(stop) if stop.is(Errno::EPIPE) => self.hear_last_words(launched),
+            other => Ok(other.at(Step::Channel)?),
+        }
     }
 
     /// The process is gone: it may have said why.

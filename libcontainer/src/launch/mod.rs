@@ -23,7 +23,7 @@ use nix::libc;
 use crate::channel::{At, Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
 use crate::hooks::{self, LastWords, StateText, Streams};
-use crate::init::{self, Build, Cpus, Entering, Orders, Program, Sources, Start};
+use crate::init::{self, Build, Cpus, Entering, Orders, Program, Start};
 use crate::path::{KernelString, PATH_MAX};
 use crate::plan::Plan;
 use crate::plan::facts::CgroupVersion;
@@ -160,9 +160,10 @@ impl<'a> Launched<'a> {
     ///
     /// # Errors
     /// It is gone.
-    pub(crate) fn commit(self, waits: bool) -> Result<(Child, Channel), Failure> {
-        if waits {
-            self.channel.send(Message::Go(Milestone::Created)).at(Step::Channel)?;
+    pub(crate) fn commit(self, waits: bool) -> Result<(Child, Channel), Broken> {
+        // It may have been killed in the meantime, for want of memory as at any time before.
+        if waits && self.channel.send(Message::Go(Milestone::Created)).is_err() {
+            return Err(explain(died().into(), &self));
         }
         let gone = Failure { step: Step::Clone, stop: Stop { call: Call::Closed, errno: libc::ESRCH } };
         let child = self.leash.release().ok_or(gone)?;
@@ -238,7 +239,7 @@ fn prepare<'a>(
     let joins = open_namespaces(&plan.entry, fault)?;
     spare_own(plan, &joins, fault)?;
     let mut supply = Supply::new(plan, &joins, fault);
-    let sources = Sources::new(supply.first()?);
+    let sources = supply.first()?;
     let program = match &plan.process {
         Some(process) => Some(program(process, plan, settings)?),
         None => None,
@@ -265,7 +266,7 @@ fn prepare<'a>(
         rootfs: &plan.rootfs,
         kernel: &plan.kernel,
         sources,
-        begins_with_root: plan.begins_with_root,
+        leaves_host_early: plan.leaves_host_early,
         network_comes: plan.lends_network,
         announce: !hooks.prestart.is_empty()
             || !hooks.create_runtime.is_empty()

@@ -11,24 +11,23 @@ use nix::libc;
 use super::{Because, Broken, idmap};
 use crate::channel::{Channel, Failure, Message, Milestone};
 use crate::fault::Fault;
-use crate::init::{clone_host_source, make};
+use crate::init::{Sources, clone_host_source, make};
 use crate::plan::Plan;
 use crate::plan::mounts::{IdMap, Mount, What};
 use crate::plan::namespaces::Namespace;
 use crate::plan::options::SourceLink;
 use crate::plan::step::Step;
+use crate::sys::attributes;
 use crate::sys::fs::{self, CWD};
 use crate::sys::mount::{self, Change, Context};
 use crate::sys::process::{self, Leash};
 use crate::sys::socket::DESCRIPTORS_MAX;
 use crate::sys::{Call, Stop};
 
-/// What is opened already, and what is left.
+/// Where sources come from.
 #[derive(Debug)]
 pub(super) struct Supply<'a> {
     plan: &'a Plan,
-    /// The mount to begin the next batch at.
-    next: usize,
     /// A user namespace that maps ids as the container's does, once it is needed.
     ids: Option<OwnedFd>,
     fault: Fault,
@@ -41,35 +40,27 @@ impl<'a> Supply<'a> {
             |mount: &Mount| matches!(&mount.what, What::Bind { idmap: Some(map), .. } if map.maps.is_none());
         let user = plan.entry.join.iter().position(|join| join.kind == Namespace::User);
         let joined = user.filter(|_| plan.rootfs.mounts.iter().any(takes_ids)).and_then(|i| joins.get(i));
-        Supply { plan, next: 0, ids: joined.and_then(|fd| fd.try_clone().ok()), fault }
+        Supply { plan, ids: joined.and_then(|fd| fd.try_clone().ok()), fault }
     }
 
-    /// Opens those that are to be open when the process is cloned.
-    pub(super) fn first(&mut self) -> Result<Vec<OwnedFd>, Broken> {
-        if !self.plan.begins_with_root {
-            return self.batch();
+    /// What the process begins with: sources that are open, or room to open the first of them itself.
+    pub(super) fn first(&mut self) -> Result<Sources, Broken> {
+        if !self.plan.leaves_host_early {
+            return Ok(Sources::new(self.batch(0)?, 0));
         }
-        // As many as fit are opened by the container's process: it is the one that finds out whether it has to.
-        let mounts = &self.plan.rootfs.mounts;
-        let last = mounts.iter().enumerate().filter(|(_, mount)| mount.is_bind()).nth(DESCRIPTORS_MAX - 1);
-        self.next = last.map_or(mounts.len(), |(i, _)| i + 1);
-        Ok(Vec::new())
+        let count = self.plan.rootfs.mounts.len();
+        Ok(Sources::new(Vec::new(), if count > DESCRIPTORS_MAX { count.min(most_at_once()) } else { count }))
     }
 
-    /// Opens the sources of the next mounts that need it, in their order. None if there are no more.
-    pub(super) fn batch(&mut self) -> Result<Vec<OwnedFd>, Broken> {
+    /// Opens the sources of mounts that need it from this one on, in their order, as many as fit into one message.
+    pub(super) fn batch(&mut self, first: u16) -> Result<Vec<OwnedFd>, Broken> {
         let plan = self.plan;
-        let mut batch = Vec::new();
-        for (mount, i) in plan.rootfs.mounts.iter().zip(0_u16..).skip(self.next) {
-            if batch.len() == DESCRIPTORS_MAX {
-                break;
-            }
-            self.next += 1;
-            if mount.is_opened_by_runtime() || plan.begins_with_root && mount.is_bind() {
-                batch.push(self.open(mount, i)?);
-            }
-        }
-        Ok(batch)
+        let mounts = plan.rootfs.mounts.iter().zip(0_u16..).skip(usize::from(first));
+        mounts
+            .filter(|(mount, _)| mount.is_opened_by_runtime() || plan.leaves_host_early && mount.is_bind())
+            .take(DESCRIPTORS_MAX)
+            .map(|(mount, i)| self.open(mount, i))
+            .collect()
     }
 
     /// Opens the source of this mount in another way: by a process in a copy of the mount namespace. There whatever keeps
@@ -121,6 +112,12 @@ impl<'a> Supply<'a> {
         let ids: &OwnedFd = self.ids.insert(ids);
         Ok(ids.as_fd())
     }
+}
+
+/// How many sources may be open at once: some of the descriptors that a process may have, and no more than are of use.
+fn most_at_once() -> usize {
+    let limit = attributes::descriptor_limit().unwrap_or_default();
+    usize::try_from(limit / 2).unwrap_or(usize::MAX).clamp(DESCRIPTORS_MAX, 256)
 }
 
 /// Opens the source of a bind mount, or makes a new file system. Of a link to be copied the link itself; where it

@@ -77,10 +77,9 @@ pub struct Plan {
     /// as long as the other.
     #[serde(skip)]
     pub lends_network: bool,
-    /// Its mount namespace may begin with the root file system, instead of a copy of the host's mounts, where the kernel
-    /// can make such a one: nothing of the host has to be looked up in it.
+    /// Its root may be changed before all mounts are made: what they take from the host can be opened before.
     #[serde(skip)]
-    pub begins_with_root: bool,
+    pub leaves_host_early: bool,
     /// Its user ids.
     pub ids: Ids,
     /// Its cgroup and limits.
@@ -156,11 +155,11 @@ impl Plan {
         let hooks = hooks::compile(spec, &mut findings);
         let warnings = findings.finish()?;
         let lends_network = lends_network(&entry, &cgroup, facts);
-        let begins_with_root = begins_with_root(&entry, &rootfs, &hooks, facts);
+        let leaves_host_early = leaves_host_early(&entry, &rootfs, &hooks, facts);
         Ok(Plan {
             entry,
             lends_network,
-            begins_with_root,
+            leaves_host_early,
             ids,
             cgroup,
             rdt,
@@ -291,10 +290,9 @@ fn lends_network(entry: &Entry, cgroup: &Cgroup, facts: &Facts) -> bool {
     is_new && facts.privileged && !entry.changes_user() && !waits
 }
 
-/// Not without the host's rights, nor for another user namespace: the kernel wants the right to mount where the root file
-/// system is, and shows a procfs in such a namespace only beside another one. Nor for hooks that are to find the host
-/// in the container's namespace, before its root is changed.
-fn begins_with_root(entry: &Entry, rootfs: &Rootfs, hooks: &Hooks, facts: &Facts) -> bool {
+/// Not for another user namespace, nor without the host's rights: the kernel lets a new procfs be mounted only beside
+/// another one there. Nor for hooks that are to find the host in the container's namespace, before its root is changed.
+fn leaves_host_early(entry: &Entry, rootfs: &Rootfs, hooks: &Hooks, facts: &Facts) -> bool {
     let is_new = entry.unshare.contains(namespaces::Namespace::Mount);
     let is_visited = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container]
         .iter()

@@ -38,6 +38,18 @@ pub fn join_session_keyring(name: &CStr) -> Result<(), Stop> {
         .map(drop)
 }
 
+/// How many descriptors this process may have. See getrlimit(2), RLIMIT_NOFILE.
+///
+/// # Errors
+/// Those of the call.
+pub fn descriptor_limit() -> Result<u64, Stop> {
+    let mut now = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let new = ptr::null::<libc::rlimit64>();
+    // SAFETY: `now` is valid for writing, and without a new limit nothing changes.
+    let ret = unsafe { libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, new, &raw mut now) };
+    check(Call::Setrlimit, ret).map(|_| now.rlim_cur)
+}
+
 /// setrlimit(2) for a resource by number.
 ///
 /// # Errors

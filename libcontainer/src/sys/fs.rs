@@ -227,60 +227,17 @@ pub fn change_owner(at: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Resu
         .map(drop)
 }
 
-/// Calls by descriptor that are newer than the kernels this runs on: fchmodat2(2), Linux 6.6, and setxattrat(2), Linux
-/// 6.13. Their numbers are the same on all architectures, and libc has not all of them.
-pub(super) const FCHMODAT2: libc::c_long = 452;
-pub(super) const SETXATTRAT: libc::c_long = 463;
-
-/// Sets the permissions of what `fd` is open for, with O_PATH too. See chmod(2).
+/// Sets the SELinux label of `directory`, which becomes the working directory. See setxattr(2).
 ///
 /// # Errors
-/// Those of the call.
-pub fn change_mode(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Stop> {
-    let flags = libc::AT_EMPTY_PATH;
-    // SAFETY: the path is an empty string, which the flag allows.
-    let ret = unsafe { libc::syscall(FCHMODAT2, fd.as_raw_fd(), c"".as_ptr(), mode, flags) };
-    match super::check(Call::Chmod, ret) {
-        Err(stop) if super::is_hidden(stop) => {}
-        other => return other.map(drop),
-    }
-    let path = super::own_descriptor(fd);
-    // SAFETY: the path is NUL-terminated: its array is longer than any number.
-    check_int(Call::Chmod, unsafe { libc::chmod(path.as_ptr().cast(), mode) }).map(drop)
-}
-
-/// What setxattrat(2) takes.
-#[repr(C)]
-struct AttributeValue {
-    value: u64,
-    size: u32,
-    flags: u32,
-}
-
-/// Sets the SELinux label of a directory, open with O_PATH too. See setxattr(2).
-///
-/// # Errors
-/// Those of the call.
+/// Those of fchdir(2) and setxattr(2).
 pub fn set_label(directory: BorrowedFd<'_>, label: &CStr) -> Result<(), Stop> {
-    const NAME: &CStr = c"security.selinux";
+    change_directory(directory)?;
     // The NUL belongs to the label, as for setfilecon(3).
     let value = label.to_bytes_with_nul();
-    let size = u32::try_from(value.len()).map_err(|_| Stop::new(Call::Setxattr, Errno::E2BIG))?;
-    let given = AttributeValue { value: value.as_ptr() as u64, size, flags: 0 };
-    let (raw, room) = (directory.as_raw_fd(), size_of::<AttributeValue>());
-    // SAFETY: both strings are NUL-terminated; `given` is a struct of `room` bytes, and names `value`.
-    let ret = unsafe {
-        // By an empty path it takes no descriptor with O_PATH.
-        libc::syscall(SETXATTRAT, raw, c".".as_ptr(), 0, NAME.as_ptr(), &raw const given, room)
-    };
-    match super::check(Call::Setxattr, ret) {
-        Err(stop) if super::is_hidden(stop) => {}
-        other => return other.map(drop),
-    }
-    let path = super::own_descriptor(directory);
-    // SAFETY: the path and the name are NUL-terminated, and `value` is valid for its length.
-    let ret =
-        unsafe { libc::setxattr(path.as_ptr().cast(), NAME.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    let name = c"security.selinux";
+    // SAFETY: both strings are NUL-terminated, and `value` is valid for its length.
+    let ret = unsafe { libc::setxattr(c".".as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
     check_int(Call::Setxattr, ret).map(drop)
 }
 

@@ -199,11 +199,6 @@ fn size(count: libc::c_long) -> usize {
     usize::try_from(count).unwrap_or(0)
 }
 
-/// The kernel does not have a call, or it may be that a filter hides it: some answer EPERM for what they do not know.
-fn is_hidden(stop: Stop) -> bool {
-    stop.is(Errno::ENOSYS) || stop.is(Errno::EPERM)
-}
-
 /// The path of a descriptor of this process in the host's procfs: the calls that take a path only.
 fn own_descriptor(fd: BorrowedFd<'_>) -> [u8; 32] {
     let mut path = [0_u8; 32];

@@ -7,8 +7,9 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::libc;
 
-use super::fs::{CWD, FCHMODAT2, SETXATTRAT};
-use super::{Call, Stop, check, check_int, is_hidden, own_descriptor};
+use super::fs::CWD;
+use super::procfs::Proc;
+use super::{Call, Stop, check, check_int, own_descriptor};
 
 /// A detached copy of the mount at `path`, with `deep` of all mounts below it too.
 ///
@@ -43,21 +44,11 @@ fn open_copy(at: BorrowedFd<'_>, path: &CStr, flags: libc::c_uint) -> Result<Own
 
 /// A new mount namespace that has nothing but `path` and what is mounted below it, as its root. None where the kernel has
 /// no such thing (Linux < 7.0), or refuses it.
-///
-/// Nor if a call is missing without which the host's procfs would be needed: it is not to be seen in there.
 #[must_use]
 pub fn namespace_of(path: &CStr) -> Option<OwnedFd> {
     /// Not in libc yet.
     const OPEN_TREE_NAMESPACE: libc::c_uint = 2;
-    let namespace = open_copy(CWD, path, OPEN_TREE_NAMESPACE | libc::AT_RECURSIVE.cast_unsigned()).ok()?;
-    let calls = [libc::SYS_mount_setattr, FCHMODAT2, SETXATTRAT];
-    let none: libc::c_long = 0;
-    let here = calls.into_iter().all(|call| {
-        // SAFETY: no descriptor is -1, and no path and no struct is null, so nothing is done.
-        let ret = unsafe { libc::syscall(call, none - 1, none, none, none, none, none) };
-        check(Call::OpenTree, ret).is_err_and(|stop| !is_hidden(stop))
-    });
-    here.then_some(namespace)
+    open_copy(CWD, path, OPEN_TREE_NAMESPACE | libc::AT_RECURSIVE.cast_unsigned()).ok()
 }
 
 /// A file system that is being configured. See fsopen(2).
@@ -171,6 +162,15 @@ pub fn change(fd: BorrowedFd<'_>, deep: bool, change: Change<'_>) -> Result<(), 
     }
 }
 
+/// Whether [`change`] takes no path to what it changes: Linux has mount_setattr(2) since 5.12.
+#[must_use]
+pub fn is_changed_by_descriptor() -> bool {
+    let none: libc::c_long = 0;
+    // SAFETY: no descriptor is -1, and a struct of no bytes is refused.
+    let ret = unsafe { libc::syscall(libc::SYS_mount_setattr, none - 1, c"".as_ptr(), none, none, none) };
+    check(Call::MountSetattr, ret).is_err_and(|stop| !stop.is(Errno::ENOSYS))
+}
+
 /// Each `MOUNT_ATTR_` flag with its `MS_` and `ST_` flag; the access time family is one choice and stands apart.
 const ATTRIBUTES: &[(u64, u64, u64)] = &[
     (libc::MOUNT_ATTR_RDONLY, libc::MS_RDONLY, libc::ST_RDONLY),
@@ -228,15 +228,19 @@ fn flags_after(fd: BorrowedFd<'_>, change: Change<'_>) -> Result<u64, Stop> {
 }
 
 /// Makes `change` to the mount that `fd` is the root of, and gives its file system the flags `superblock` and the
-/// options `data`. See mount(2), MS_REMOUNT.
+/// options `data`. See mount(2), MS_REMOUNT. The working directory is then `proc`, which names the mount for the call.
 ///
 /// # Errors
 /// Those of the call.
-pub fn remount(fd: BorrowedFd<'_>, change: Change<'_>, superblock: u64, data: &CStr) -> Result<(), Stop> {
-    let path = own_descriptor(fd);
-    let target = CStr::from_bytes_until_nul(&path).unwrap_or_default();
+pub fn remount(
+    proc: &Proc,
+    fd: BorrowedFd<'_>,
+    change: Change<'_>,
+    superblock: u64,
+    data: &CStr,
+) -> Result<(), Stop> {
     let flags = flags_after(fd, change)? | superblock | libc::MS_REMOUNT;
-    mount(c"none", target, c"", flags, data).map_err(|stop| Stop { call: Call::Remount, ..stop })
+    proc.mount_at(fd, c"none", flags, data).map_err(|stop| Stop { call: Call::Remount, ..stop })
 }
 
 /// mount(2) on `target`, a path of the present root; "." is the working directory.

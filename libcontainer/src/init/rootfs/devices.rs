@@ -8,10 +8,15 @@ use nix::libc;
 use super::sources::Host;
 use crate::plan::devices::{Device, Link};
 use crate::sys::fs::{self, Kind};
-use crate::sys::{Call, Nearby, Root, Stop, mount};
+use crate::sys::{Call, Nearby, Proc, Root, Stop, mount};
 
 /// Makes a device node; one that is there already has to be the same.
-pub(super) fn make<'d>(root: &Root, nearby: &mut Nearby<'d>, device: &'d Device) -> Result<(), Stop> {
+pub(super) fn make<'d>(
+    root: &Root,
+    nearby: &mut Nearby<'d>,
+    device: &'d Device,
+    proc: &Proc,
+) -> Result<(), Stop> {
     let (parent, name) = nearby.parent(root, &device.path)?;
     let number = libc::makedev(device.major, device.minor);
     let made = match fs::make_node(parent, name, device.kind | device.mode, number) {
@@ -34,7 +39,7 @@ pub(super) fn make<'d>(root: &Root, nearby: &mut Nearby<'d>, device: &'d Device)
     }
     // After the owner, because changing that takes the set-id bits away.
     if fs::kind(node.as_fd())?.mode & 0o7777 != device.mode {
-        fs::change_mode(node.as_fd(), device.mode)?;
+        proc.change_mode(node.as_fd(), device.mode)?;
     }
     Ok(())
 }
@@ -45,9 +50,10 @@ pub(super) fn bind<'d>(
     nearby: &mut Nearby<'d>,
     device: &'d Device,
     host: Host,
+    proc: &Proc,
 ) -> Result<(), Stop> {
     if device.kind == libc::S_IFIFO {
-        return make(root, nearby, device);
+        return make(root, nearby, device, proc);
     }
     let tree = host.clone_tree(device.source.as_c_str(), false)?;
     check(fs::kind(tree.as_fd())?, device)?;

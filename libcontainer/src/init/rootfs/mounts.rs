@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
+use super::namespace::Site;
 use super::sources::{Host, in_sight};
 use super::{devices, instance};
 use crate::path::{KernelString, PATH_MAX, RootPath};
@@ -13,16 +14,11 @@ use crate::plan::mounts::{Mount, TreeHierarchy, What};
 use crate::plan::options::{Attributes, SourceLink};
 use crate::sys::fs;
 use crate::sys::mount::{self, Change, Context};
-use crate::sys::{Call, Nearby, Root, Stop};
+use crate::sys::{Call, Nearby, Proc, Root, Stop};
 
-/// Does one entry of `mounts`.
-/// `source` is what was opened for it before.
-pub(super) fn add(
-    root: &Root,
-    entry: &Mount,
-    source: Option<OwnedFd>,
-    host: Option<Host>,
-) -> Result<(), Stop> {
+/// Does one entry of `mounts`; `source` is what was opened for it before.
+pub(super) fn add(site: &Site, entry: &Mount, source: Option<OwnedFd>, proc: &Proc) -> Result<(), Stop> {
+    let (root, host) = (&site.root, site.host);
     let destination = &entry.destination;
     match &entry.what {
         What::Filesystem { fstype, source, flags, data, inherits_mode } => {
@@ -32,7 +28,7 @@ pub(super) fn add(
             } else {
                 directory(root, entry)?
             };
-            spare_proc(root, entry, &target)?;
+            check_target(site, entry, &target)?;
             let (source, fstype, data) = (source.as_c_str(), fstype.as_c_str(), data.as_c_str());
             match mode {
                 None => mount_on(&target, source, fstype, *flags, data)?,
@@ -41,7 +37,7 @@ pub(super) fn add(
         }
         What::Sysfs { source, flags, data, fallback } => {
             let target = root.make_plain_directory(destination)?;
-            spare_proc(root, entry, &target)?;
+            check_target(site, entry, &target)?;
             match mount_on(&target, source.as_c_str(), c"sysfs", *flags, data.as_c_str()) {
                 Err(stop) if stop.is(Errno::EPERM) => {
                     let host = host.ok_or(stop)?;
@@ -57,23 +53,23 @@ pub(super) fn add(
             };
             let present = present_mode(root, destination)?;
             let target = directory(root, entry)?;
-            spare_proc(root, entry, &target)?;
+            check_target(site, entry, &target)?;
             instance::furnish(tree.as_fd(), new, present, target.as_fd())?;
             mount::attach(tree.as_fd(), target.as_fd())?;
             return finish(tree.as_fd(), entry);
         }
-        What::Bind { .. } => return bind(root, entry, source, host),
+        What::Bind { .. } => return bind(site, entry, source),
         What::Remount { attributes, superblock: None, .. } => {
             change_attributes(open(root, entry)?.as_fd(), false, *attributes)?;
         }
         What::Remount { attributes, superblock: Some(flags), data } => {
             let Attributes { set, clear } = *attributes;
             let change = Change { set, clear, ..Change::default() };
-            mount::remount(open(root, entry)?.as_fd(), change, *flags, data.as_c_str())?;
+            mount::remount(proc, open(root, entry)?.as_fd(), change, *flags, data.as_c_str())?;
         }
         What::Cgroup { flags, data, fallback } => {
             let target = directory(root, entry)?;
-            spare_proc(root, entry, &target)?;
+            check_target(site, entry, &target)?;
             match mount_on(&target, c"cgroup", c"cgroup2", *flags, data.as_c_str()) {
                 Err(stop) if stop.is(Errno::EPERM) || stop.is(Errno::EBUSY) => {
                     bind_instead(host.ok_or(stop)?, fallback, false, *flags, &target)?;
@@ -83,7 +79,7 @@ pub(super) fn add(
         }
         What::CgroupTree { flags, hierarchies } => {
             let target = directory(root, entry)?;
-            spare_proc(root, entry, &target)?;
+            check_target(site, entry, &target)?;
             add_cgroup_tree(root, entry, &target, *flags, hierarchies, host)?;
         }
     }
@@ -93,13 +89,13 @@ pub(super) fn add(
     finish(open(&root.top()?, entry)?.as_fd(), entry)
 }
 
-fn bind(root: &Root, entry: &Mount, source: Option<OwnedFd>, host: Option<Host>) -> Result<(), Stop> {
+fn bind(site: &Site, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Stop> {
     let What::Bind { source: path, deep, attributes, link, by_runtime, .. } = &entry.what else {
         return Ok(());
     };
     let opened = match source {
         Some(file) if *link == SourceLink::Copied && is_link(&file)? => {
-            return copy_link(root, &entry.destination, &file);
+            return copy_link(&site.root, &entry.destination, &file);
         }
         // Only looked at: it is no link.
         Some(_) if *link == SourceLink::Copied && !by_runtime => None,
@@ -107,10 +103,10 @@ fn bind(root: &Root, entry: &Mount, source: Option<OwnedFd>, host: Option<Host>)
     };
     let tree = match opened {
         Some(tree) => tree,
-        None => in_sight(host)?.clone_source(path.as_c_str(), *deep, *link)?,
+        None => in_sight(site.host)?.clone_source(path.as_c_str(), *deep, *link)?,
     };
-    let target = make_target(root, entry, tree.as_fd())?;
-    spare_proc(root, entry, &target)?;
+    let target = make_target(&site.root, entry, tree.as_fd())?;
+    check_target(site, entry, &target)?;
     attach(tree.as_fd(), target.as_fd())?;
     change_attributes(tree.as_fd(), false, *attributes)?;
     // By the descriptor: looked up, a bound link would be followed.
@@ -217,6 +213,12 @@ fn mount_with_mode(
 
 /// Where to attach a tree: a directory or a file, as it is one itself, which is made where it is missing.
 fn make_target(root: &Root, entry: &Mount, tree: BorrowedFd<'_>) -> Result<OwnedFd, Stop> {
+    if !entry.nofollow {
+        match root.open(&entry.destination, libc::O_PATH) {
+            Err(stop) if stop.is(Errno::ENOENT) => {}
+            other => return other,
+        }
+    }
     if fs::kind(tree)?.is_directory() {
         directory(root, entry)
     } else if entry.nofollow {
@@ -239,17 +241,18 @@ fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Stop> {
     }
 }
 
-/// Refuses a mount point inside the container's /proc that the config does not name as such, and so has not been
-/// looked at: a link of the image leads there.
-fn spare_proc(root: &Root, entry: &Mount, target: &OwnedFd) -> Result<(), Stop> {
-    if entry.is_inside_proc() || fs::filesystem(target.as_fd())? != libc::PROC_SUPER_MAGIC {
+/// Takes note of a mount point that is the root, and refuses one inside the container's /proc that the config does not
+/// name as such, and so has not been looked at: a link of the image leads there.
+fn check_target(site: &Site, entry: &Mount, target: &OwnedFd) -> Result<(), Stop> {
+    let here = fs::kind(target.as_fd())?.identity;
+    let is_no_proc = || fs::filesystem(target.as_fd()).map(|magic| magic != libc::PROC_SUPER_MAGIC);
+    if site.holds(here) || entry.is_inside_proc() || is_no_proc()? {
         return Ok(());
     }
-    let proc = match root.open_known(c"/proc", libc::O_PATH) {
+    let proc = match site.root.open_known(c"/proc", libc::O_PATH) {
         Err(stop) if stop.is(Errno::ENOENT) => return Ok(()),
         other => fs::kind(other?.as_fd())?.identity,
     };
-    let here = fs::kind(target.as_fd())?.identity;
     if here.0 == proc.0 && here.1 != proc.1 { Err(Stop::new(Call::Statfs, Errno::EPERM)) } else { Ok(()) }
 }
 

@@ -1,6 +1,7 @@
 //! The mount namespace of the container, and its root: how they are made, and how it is changed into. Runs in the
 //! container's process.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
@@ -8,10 +9,10 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::sources::{Host, Sources};
-use crate::channel::Failure;
+use crate::channel::{At, Failure};
 use crate::fault::Fault;
 use crate::path::PATH_MAX;
-use crate::plan::mounts::Rootfs;
+use crate::plan::mounts::{Mount, Rootfs};
 use crate::plan::namespaces::Namespace;
 use crate::plan::step::Step;
 use crate::sys::fs::{self, CWD};
@@ -22,32 +23,37 @@ use crate::sys::{Root, Stop, mount, process};
 pub(in crate::init) struct Site {
     /// The root file system, by now.
     pub(in crate::init) root: Root,
-    /// The host's mounts, if they are in sight.
+    /// The host's mounts, if they are in sight. Otherwise the root is the process's, but for what is mounted on it.
     pub(super) host: Option<Host>,
+    /// The root's file system and its file in that.
+    identity: (u64, u64),
+    /// Something may have been mounted on the root.
+    is_covered: Cell<bool>,
+    /// As `identity`, of the /dev that has the devices, if they are made and in sight.
+    devices: Cell<Option<(u64, u64)>>,
 }
 
 /// Gets the process a place where the container's mounts can be made and nobody else sees them.
 ///
-/// With `sources` it may begin with the root file system; then there is no namespace yet.
+/// With `sources` there is no mount namespace yet; and they may be opened, and the host left out of it.
 pub(super) fn enter(rootfs: &Rootfs, sources: Option<&mut Sources>, fault: Fault) -> Result<Site, Failure> {
-    if let Some(sources) = sources {
-        if let Some(root) = enter_root(rootfs, sources, fault)? {
-            return Ok(Site { root, host: None });
-        }
-        fault.attempt(Step::Unshare, || process::unshare(Namespace::Mount.flag()))?;
+    let Some(sources) = sources else {
+        return Site::new(attach_root(rootfs, fault)?, Some(Host::is_in_sight()));
+    };
+    if let Some(root) = enter_root(rootfs, sources, fault)? {
+        return Site::new(root, None);
     }
-    fault.attempt(Step::Propagation, || mount::change_at(c"/", rootfs.host_propagation.flags))?;
-    let root = fault.attempt(Step::Root, || attach_root(rootfs))?;
-    Ok(Site { root, host: Some(Host::is_in_sight()) })
+    fault.attempt(Step::Unshare, || process::unshare(Namespace::Mount.flag()))?;
+    Site::new(attach_root(rootfs, fault)?, Some(Host::is_in_sight()))
 }
 
 /// Enters a mount namespace that begins with the root file system. None where there can be none; why, the other way
 /// tells, if it is not for the kernel's age.
 fn enter_root(rootfs: &Rootfs, sources: &mut Sources, fault: Fault) -> Result<Option<Root>, Failure> {
-    let Some(namespace) = mount::namespace_of(rootfs.path.as_c_str()) else { return Ok(None) };
-    // As long as the host is in sight.
-    sources.open(&rootfs.mounts, rootfs.host_propagation)?;
-    let enter = || Ok(process::setns(namespace.as_fd(), Namespace::Mount.flag()).is_ok());
+    let namespace = mount::namespace_of(rootfs.path.as_c_str());
+    let Some(namespace) = namespace.filter(|_| mount::is_changed_by_descriptor()) else { return Ok(None) };
+    let opened = sources.open(&rootfs.mounts, 0, Some(rootfs.host_propagation)).is_ok();
+    let enter = || Ok(opened && process::setns(namespace.as_fd(), Namespace::Mount.flag()).is_ok());
     if !fault.attempt(Step::EnterRoot, enter)? {
         sources.clear();
         return Ok(None);
@@ -65,8 +71,13 @@ fn open_root(path: &CStr) -> Result<Root, Stop> {
     fs::open(CWD, path, libc::O_PATH | libc::O_DIRECTORY, 0).map(Root::new)
 }
 
-/// Mounts the rootfs onto itself: the root has to be a mount.
-fn attach_root(rootfs: &Rootfs) -> Result<Root, Stop> {
+/// Has the host's mounts keep to themselves, and mounts the rootfs onto itself: the root has to be a mount.
+fn attach_root(rootfs: &Rootfs, fault: Fault) -> Result<Root, Failure> {
+    fault.attempt(Step::Propagation, || mount::change_at(c"/", rootfs.host_propagation.flags))?;
+    fault.attempt(Step::Root, || clone_onto_itself(rootfs))
+}
+
+fn clone_onto_itself(rootfs: &Rootfs) -> Result<Root, Stop> {
     let path = rootfs.path.as_c_str();
     if rootfs.host_propagation.flags & libc::MS_SHARED != 0 {
         make_parent_private(path)?;
@@ -99,18 +110,85 @@ fn make_parent_private(path: &CStr) -> Result<(), Stop> {
 }
 
 impl Site {
-    /// Makes the root the process's own.
+    fn new(root: Root, host: Option<Host>) -> Result<Site, Failure> {
+        let identity = fs::kind(root.fd()).at(Step::Root)?.identity;
+        Ok(Site { root, host, identity, is_covered: Cell::new(false), devices: Cell::new(None) })
+    }
+
+    /// Changes the root, with the mounts from `first` on still to be made, whose sources are opened before.
+    pub(super) fn leave_host(
+        &mut self,
+        mounts: &[Mount],
+        first: u16,
+        sources: &mut Sources,
+        fault: Fault,
+    ) -> Result<(), Failure> {
+        // Otherwise paths of the host's procfs will be needed.
+        if self.host.is_some() && mount::is_changed_by_descriptor() {
+            sources.open(mounts, first, None)?;
+            fault.attempt(Step::Pivot, || pivot_root(&self.root))?;
+            self.host = None;
+        }
+        Ok(())
+    }
+
+    /// The source of a mount is not looked up any more, but open.
+    pub(super) fn has_source(&self, entry: &Mount) -> bool {
+        entry.is_opened_by_runtime() || entry.is_bind() && self.host.is_none()
+    }
+
+    /// Notes that the devices are made.
+    pub(super) fn note_devices(&self) -> Result<(), Stop> {
+        let directory = match self.root.open_known(c"/dev", libc::O_PATH) {
+            // There are none.
+            Err(stop) if stop.is(Errno::ENOENT) => return Ok(()),
+            other => other?,
+        };
+        self.devices.set(Some(fs::kind(directory.as_fd())?.identity));
+        Ok(())
+    }
+
+    /// The devices are made, and nothing has been mounted on them since.
+    pub(super) fn has_devices(&self) -> bool {
+        self.devices.get().is_some()
+    }
+
+    /// Whether a mount point is in the root's file system. It is taken note of if it is the root, or has the devices.
+    pub(super) fn holds(&self, mount_point: (u64, u64)) -> bool {
+        if mount_point == self.identity {
+            self.is_covered.set(true);
+        }
+        if mount_point == self.identity || self.devices.get() == Some(mount_point) {
+            self.devices.set(None);
+        }
+        mount_point.0 == self.identity.0
+    }
+
+    /// Takes what has been mounted on the root for the root: what is looked up from here on is below it.
+    pub(super) fn rise(&mut self) -> Result<(), Stop> {
+        if self.is_covered.get() {
+            self.root = self.root.top()?;
+            self.identity = fs::kind(self.root.fd())?.identity;
+        }
+        Ok(())
+    }
+
+    /// Makes the root the process's own, if it is not.
     pub(super) fn change_root(self, pivot: bool) -> Result<Root, Stop> {
         match self.host {
-            Some(_) if pivot => pivot_root(self.root),
-            Some(_) => move_root(self.root),
-            // It is, but for what has been mounted on it.
-            None => take_root(self.root),
+            Some(_) if pivot => pivot_root(&self.root),
+            Some(_) => move_root(&self.root),
+            None if self.is_covered.get() => match pivot_root(&self.root) {
+                // It is still the same: the mount point only shows the same directory.
+                Err(stop) if stop.is(Errno::EBUSY) => new_root(),
+                other => other,
+            },
+            None => new_root(),
         }
     }
 }
 
-fn pivot_root(root: Root) -> Result<Root, Stop> {
+fn pivot_root(root: &Root) -> Result<Root, Stop> {
     let old = open_root(c"/")?;
     fs::change_directory(root.fd())?;
     mount::pivot_here()?;
@@ -123,15 +201,9 @@ fn pivot_root(root: Root) -> Result<Root, Stop> {
 }
 
 // The root of an initramfs cannot be pivoted away; it is covered instead.
-fn move_root(root: Root) -> Result<Root, Stop> {
+fn move_root(root: &Root) -> Result<Root, Stop> {
     fs::change_directory(root.fd())?;
     mount::mount(c".", c"/", c"", libc::MS_MOVE, c"")?;
-    mount::chroot_here()?;
-    new_root()
-}
-
-fn take_root(root: Root) -> Result<Root, Stop> {
-    fs::change_directory(root.fd())?;
     mount::chroot_here()?;
     new_root()
 }

@@ -19,27 +19,39 @@ use crate::sys::{Call, Stop};
 /// have more mounts than a process may have descriptors.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    here: [Option<OwnedFd>; DESCRIPTORS_MAX],
+    /// Room for as many as are here at once.
+    here: Vec<Option<OwnedFd>>,
     next: usize,
 }
 
 impl Sources {
-    /// Begins with these, at most as many as fit into one message.
-    pub(crate) fn new(first: Vec<OwnedFd>) -> Sources {
-        let mut sources = Sources { here: [const { None }; DESCRIPTORS_MAX], next: 0 };
-        for (place, source) in sources.here.iter_mut().zip(first) {
-            *place = Some(source);
-        }
-        sources
+    /// Begins with these, and has room for `room`, at least as many as one message takes.
+    ///
+    /// Allocates: called before the clone.
+    pub(crate) fn new(first: Vec<OwnedFd>, room: usize) -> Sources {
+        let mut here: Vec<_> = first.into_iter().map(Some).collect();
+        here.resize_with(room.max(DESCRIPTORS_MAX), || None);
+        Sources { here, next: 0 }
     }
 
-    /// Opens the first sources of bind mounts itself, while the host is in sight. The runtime has those after them.
-    pub(super) fn open(&mut self, mounts: &[Mount], host: Propagation) -> Result<(), Failure> {
-        let binds = mounts.iter().zip(0..).filter(|(mount, _)| mount.is_bind());
+    /// Opens the sources of bind mounts from mount `first` on, as far as there is room: in a copy of the host's mount
+    /// namespace, or with `host` in that itself.
+    pub(super) fn open(
+        &mut self,
+        mounts: &[Mount],
+        first: u16,
+        host: Option<Propagation>,
+    ) -> Result<(), Failure> {
+        let left = mounts.iter().zip(0..).skip(usize::from(first));
+        let binds = left.filter(|(mount, _)| mount.is_bind());
         for (place, (mount, i)) in self.here.iter_mut().zip(binds) {
-            if let What::Bind { source, deep, link, .. } = &mount.what {
-                *place = Some(clone_host_source(source.as_c_str(), *deep, *link, host).at(Step::Mount(i))?);
-            }
+            let What::Bind { source, deep, link, .. } = &mount.what else { continue };
+            let path = source.as_c_str();
+            let opened = match host {
+                Some(host) => clone_host_source(path, *deep, *link, host),
+                None => Host::is_in_sight().clone_source(path, *deep, *link),
+            };
+            *place = Some(opened.at(Step::Mount(i))?);
         }
         Ok(())
     }
@@ -58,15 +70,16 @@ impl Sources {
         self.here.iter().flatten().map(AsRawFd::as_raw_fd)
     }
 
-    /// The next source. It is closed as soon as it is dropped.
-    pub(super) fn take(&mut self, channel: &Channel) -> Result<OwnedFd, Stop> {
+    /// The source of this mount, the next that needs one. It is closed as soon as it is dropped.
+    pub(super) fn take(&mut self, mount: u16, channel: &Channel) -> Result<OwnedFd, Stop> {
+        let none = Stop::new(Call::Recv, Errno::EBADMSG);
         if self.is_empty() {
-            channel.fetch_sources(&mut self.here)?;
+            channel.fetch_sources(mount, self.here.first_chunk_mut().ok_or(none)?)?;
             self.next = 0;
         }
         let source = self.here.get_mut(self.next).and_then(Option::take);
         self.next += 1;
-        source.ok_or(Stop::new(Call::Recv, Errno::EBADMSG))
+        source.ok_or(none)
     }
 }
 

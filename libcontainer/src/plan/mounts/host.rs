@@ -13,7 +13,6 @@ impl Rootfs {
     /// opened before.
     #[must_use]
     pub fn needs_host(&self) -> bool {
-        // A root that cannot be pivoted away cannot be taken out of its place either.
         !self.pivot || self.bind_devices || self.mounts.iter().any(|mount| self.has_on_host(mount))
     }
 
@@ -25,14 +24,35 @@ impl Rootfs {
             }
             // What is mounted there by the time it is bound is a part of it.
             What::Bind { source, .. } => mount.is_opened_by_runtime() || self.may_hold(source.as_str()),
-            // The file system is named by a path in procfs.
-            What::Remount { superblock, .. } => superblock.is_some(),
+            What::Remount { .. } | What::Cgroup { .. } => false,
             What::Sysfs { .. } => true,
-            What::Cgroup { .. } => false,
             What::CgroupTree { hierarchies, .. } => {
                 hierarchies.iter().any(|hierarchy| hierarchy.bind.is_some())
             }
         }
+    }
+
+    /// Device nodes and links may be made before the mounts from `next` on: to go by their names, none of those hides
+    /// one, or is on one.
+    #[must_use]
+    pub fn has_devices_before(&self, next: u16) -> bool {
+        let devices = self.devices.iter().map(|device| device.path.as_str());
+        let paths = || devices.clone().chain(self.links.iter().map(|link| link.path.as_str()));
+        let is_in_dev =
+            |path: &str| path.strip_prefix("/dev/").is_some_and(|name| !name.contains(['/', '.']));
+        let is_apart = |mount: &Mount| {
+            let point = mount.destination.as_str();
+            let is_clear = match point.strip_prefix("/dev") {
+                Some("") => false,
+                Some(rest) if rest.starts_with('/') => {
+                    paths().all(|path| !Path::new(point).starts_with(path))
+                }
+                _ => point != "/",
+            };
+            is_clear && !point.contains("..")
+        };
+        let left = self.mounts.get(usize::from(next)..).unwrap_or_default();
+        left.iter().all(is_apart) && paths().all(is_in_dev)
     }
 
     /// The path may lead into the root file system.
@@ -52,8 +72,8 @@ mod tests {
 
     const NAMESPACES: [&str; 4] = ["pid", "mount", "network", "ipc"];
 
-    fn begins_with_root(part: Value, choices: &Choices) -> bool {
-        Plan::compile(&spec(part), choices, &FACTS).unwrap().begins_with_root
+    fn leaves_host_early(part: Value, choices: &Choices) -> bool {
+        Plan::compile(&spec(part), choices, &FACTS).unwrap().leaves_host_early
     }
 
     fn with(mount: Value) -> Value {
@@ -72,9 +92,10 @@ mod tests {
             json!({"destination": "/data", "source": "data", "options": ["bind", "src-nofollow"]}),
             json!({"destination": "/data", "source": "/bundle/rootfs-of-another", "options": ["bind"]}),
             json!({"destination": "/", "options": ["remount", "bind", "ro"]}),
+            json!({"destination": "/data", "options": ["remount", "sync"]}),
         ];
         for mount in plain {
-            assert!(begins_with_root(with(mount.clone()), &choices()), "{mount}");
+            assert!(leaves_host_early(with(mount.clone()), &choices()), "{mount}");
         }
         let of_the_host = [
             json!({"destination": "/data", "type": "ext4", "source": "/dev/sdb1"}),
@@ -83,11 +104,28 @@ mod tests {
             json!({"destination": "/data", "source": "/bundle//./rootfs", "options": ["bind"]}),
             json!({"destination": "/data", "source": "/bundle/x/../rootfs", "options": ["bind"]}),
             json!({"destination": "/data", "source": "/srv/link", "options": ["bind", "copy-symlink"]}),
-            json!({"destination": "/data", "options": ["remount", "sync"]}),
         ];
         for mount in of_the_host {
-            assert!(!begins_with_root(with(mount.clone()), &choices()), "{mount}");
+            assert!(!leaves_host_early(with(mount.clone()), &choices()), "{mount}");
         }
+    }
+
+    #[test]
+    fn d01_devices_may_be_made_before_mounts_that_have_nothing_to_do_with_them() {
+        let early = |part: Value, next| {
+            Plan::compile(&spec(part), &choices(), &FACTS).unwrap().rootfs.has_devices_before(next)
+        };
+        let at = |point: &str| with(json!({"destination": point, "type": "tmpfs"}));
+        for point in ["/sys", "/sys/fs/cgroup", "/dev/mqueue", "/dev/shm", "/device", "/etc/dev"] {
+            assert!(early(at(point), 0), "{point}");
+        }
+        for point in ["/", "/dev", "/dev/null", "/dev/fd", "/dev/fd/1", "/x/../dev", "/dev/../dev"] {
+            assert!(!early(at(point), 0), "{point}");
+            assert!(early(at(point), 1), "{point}");
+        }
+        let mut elsewhere = at("/sys");
+        elsewhere["linux"]["devices"] = json!([{"path": "/data/null", "type": "c", "major": 1, "minor": 3}]);
+        assert!(!early(elsewhere, 0));
     }
 
     #[test]
@@ -103,17 +141,17 @@ mod tests {
         ] {
             let mut config = proc();
             config["hooks"] = json!({hook: [{"path": "/bin/hook"}]});
-            assert_eq!(begins_with_root(config, &choices()), expected, "{hook}");
+            assert_eq!(leaves_host_early(config, &choices()), expected, "{hook}");
         }
-        assert!(!begins_with_root(proc(), &Choices { pivot: false, ..choices() }));
+        assert!(!leaves_host_early(proc(), &Choices { pivot: false, ..choices() }));
         let mut joined = proc();
         joined["linux"]["namespaces"][1]["path"] = json!("/run/namespace");
-        assert!(!begins_with_root(joined, &choices()));
+        assert!(!leaves_host_early(joined, &choices()));
         let mut mapped = proc();
         mapped["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
         for ids in ["uidMappings", "gidMappings"] {
             mapped["linux"][ids] = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
         }
-        assert!(!begins_with_root(mapped, &choices()));
+        assert!(!leaves_host_early(mapped, &choices()));
     }
 }
