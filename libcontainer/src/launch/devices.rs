@@ -19,6 +19,7 @@ const MOVE_REGISTER: u8 = 0xbc;
 const AND: u8 = 0x54;
 const SHIFT_RIGHT: u8 = 0x74;
 const SHIFT_LEFT_BY_REGISTER: u8 = 0x6c;
+const JUMP: u8 = 0x05;
 const JUMP_IF_NOT_EQUAL: u8 = 0x55;
 const JUMP_IF_EQUAL: u8 = 0x15;
 const JUMP_IF_GREATER: u8 = 0x25;
@@ -32,56 +33,207 @@ fn instruction(code: u8, to: u8, from: u8, offset: i16, constant: i32) -> Instru
     Instruction { code, registers: from << 4 | to, offset, constant }
 }
 
-fn answer(allow: bool) -> [Instruction; 2] {
-    [instruction(MOVE, ANSWER, 0, 0, i32::from(allow)), instruction(EXIT, 0, 0, 0, 0)]
-}
-
 /// Compiles rules into a program: each kind of access is decided by the last rule that names it, and what no
 /// rule names is denied.
 #[must_use]
 pub(super) fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
-    // struct bpf_cgroup_dev_ctx: access and kind in one word, then major and minor.
-    let mut program = vec![
-        instruction(LOAD_WORD, KIND, CONTEXT, 0, 0),
-        instruction(MOVE_REGISTER, ACCESS, KIND, 0, 0),
-        instruction(AND, KIND, 0, 0, 0xffff),
-        instruction(SHIFT_RIGHT, ACCESS, 0, 0, 16),
-        instruction(LOAD_WORD, MAJOR, CONTEXT, 4, 0),
-        instruction(LOAD_WORD, MINOR, CONTEXT, 8, 0),
-    ];
+    let mut program = Program::default();
     let mut left = rules;
-    while let Some((rule, before)) = left.split_last() {
-        let alike =
-            left.iter().rev().take_while(|other| Numbered::of(other).is_some_and(|n| n.is_like(rule)));
-        let alike = alike.count();
-        if alike > 1 {
-            let (others, list) = left.split_at(left.len() - alike);
-            program.extend(decide_list(list));
-            left = others;
-            continue;
-        }
-        left = before;
-        let body = decide(rule);
-        let mut tests = Vec::new();
+    while let Some((last, before)) = left.split_last() {
+        let (rule, rest) = match before.split_last() {
+            // One rule for each kind: there are no more.
+            Some((other, rest)) if is_counterpart(last, other) => (&DeviceRule { kind: None, ..*last }, rest),
+            _ => (last, before),
+        };
         if let Some(kind) = rule.kind {
-            tests.push((KIND, if kind == DeviceKind::Char { CHAR } else { BLOCK }));
+            let alike = left.iter().rev().take(NEIGHBOURS_MAX).take_while(|other| other.kind == Some(kind));
+            let (others, neighbours) = left.split_at(left.len() - alike.count());
+            program.decide_kind(kind, neighbours);
+            left = others;
+        } else {
+            if program.decide(rule) {
+                return program.end(rule.allow);
+            }
+            left = rest;
         }
-        tests.extend(rule.major.map(|major| (MAJOR, major.cast_signed())));
-        tests.extend(rule.minor.map(|minor| (MINOR, minor.cast_signed())));
-        let count = tests.len();
-        for (i, (register, value)) in tests.into_iter().enumerate() {
-            // To the rule before, past the other tests and the body.
-            let over = i16::try_from(count - i - 1 + body.len()).unwrap_or(i16::MAX);
-            program.push(instruction(JUMP_IF_NOT_EQUAL, register, 0, over, value));
-        }
-        program.extend(body);
-        if rule.access == Access::ALL && count == 0 {
-            // Nothing passes this rule.
-            return program;
+        program.bring_exits_near();
+    }
+    program.end(false)
+}
+
+/// The same rule for the other kind of device.
+fn is_counterpart(one: &DeviceRule, other: &DeviceRule) -> bool {
+    one.kind.is_some() && other.kind.is_some() && one.kind != other.kind && {
+        (one.allow, one.major, one.minor, one.access) == (other.allow, other.major, other.minor, other.access)
+    }
+}
+
+/// How many rules at most share one test of their kind: a jump reaches over 32767 instructions.
+const NEIGHBOURS_MAX: usize = 1024;
+
+/// A program in the making. It has few ends, to which everything jumps that decides: the kernel, which follows every path
+/// when it checks a program, is done with one sooner that has been there before.
+struct Program {
+    code: Vec<Instruction>,
+    /// Jumps that are to lead to the answer no, and to the answer yes.
+    to_deny: Vec<usize>,
+    to_allow: Vec<usize>,
+}
+
+impl Default for Program {
+    fn default() -> Program {
+        // struct bpf_cgroup_dev_ctx: access and kind in one word, then major and minor.
+        let code = vec![
+            instruction(MOVE, ANSWER, 0, 0, 1),
+            instruction(LOAD_WORD, KIND, CONTEXT, 0, 0),
+            instruction(MOVE_REGISTER, ACCESS, KIND, 0, 0),
+            instruction(AND, KIND, 0, 0, 0xffff),
+            instruction(SHIFT_RIGHT, ACCESS, 0, 0, 16),
+            instruction(LOAD_WORD, MAJOR, CONTEXT, 4, 0),
+            instruction(LOAD_WORD, MINOR, CONTEXT, 8, 0),
+        ];
+        Program { code, to_deny: Vec::new(), to_allow: Vec::new() }
+    }
+}
+
+impl Program {
+    fn push(&mut self, code: u8, to: u8, constant: i32) {
+        self.code.push(instruction(code, to, 0, 0, constant));
+    }
+
+    /// Adds a jump to an answer.
+    fn answer(&mut self, allow: bool, code: u8, to: u8, constant: i32) {
+        let jumps = if allow { &mut self.to_allow } else { &mut self.to_deny };
+        jumps.push(self.code.len());
+        self.push(code, to, constant);
+    }
+
+    /// Lets these jumps lead to what comes next.
+    fn land(&mut self, jumps: impl IntoIterator<Item = usize>) {
+        let here = self.code.len();
+        for jump in jumps {
+            if let Some(instruction) = self.code.get_mut(jump) {
+                instruction.offset = i16::try_from(here - jump - 1).unwrap_or(i16::MAX);
+            }
         }
     }
-    program.extend(answer(false));
-    program
+
+    /// Decides about devices of one kind, by rules that are all about it.
+    fn decide_kind(&mut self, kind: DeviceKind, rules: &[DeviceRule]) {
+        let other_kind = self.code.len();
+        self.push(JUMP_IF_NOT_EQUAL, KIND, if kind == DeviceKind::Char { CHAR } else { BLOCK });
+        let mut left = rules;
+        while let Some((rule, before)) = left.split_last() {
+            let alike =
+                left.iter().rev().take_while(|other| Numbered::of(other).is_some_and(|n| n.is_like(rule)));
+            let alike = alike.count();
+            if alike > 1 {
+                let (others, list) = left.split_at(left.len() - alike);
+                self.decide_list(list);
+                left = others;
+            } else {
+                left = before;
+                if self.decide(rule) {
+                    // Nothing of this kind passes this rule.
+                    self.answer(rule.allow, JUMP, 0, 0);
+                    break;
+                }
+            }
+        }
+        self.land([other_kind]);
+    }
+
+    /// Decides by one rule, but for its kind. True if it says everything; then what becomes of it is the caller's.
+    fn decide(&mut self, rule: &DeviceRule) -> bool {
+        let numbers = [(MAJOR, rule.major), (MINOR, rule.minor)];
+        let mut tests: Vec<(u8, i32)> = numbers
+            .into_iter()
+            .filter_map(|(register, number)| Some((register, number?.cast_signed())))
+            .collect();
+        let is_whole = rule.access == Access::ALL;
+        // The last test decides, if there is nothing else to look at.
+        let decisive = if is_whole { tests.pop() } else { None };
+        let mut to_the_next = Vec::new();
+        for (register, value) in tests {
+            to_the_next.push(self.code.len());
+            self.push(JUMP_IF_NOT_EQUAL, register, value);
+        }
+        let named = i32::from(rule.access.0);
+        if is_whole {
+            let Some((register, value)) = decisive else { return true };
+            self.answer(rule.allow, JUMP_IF_EQUAL, register, value);
+        } else if rule.allow {
+            // What is left is for the rules before this one.
+            self.push(AND, ACCESS, !named);
+            self.answer(true, JUMP_IF_EQUAL, ACCESS, 0);
+        } else {
+            self.code.push(instruction(MOVE_REGISTER, SCRATCH, ACCESS, 0, 0));
+            self.push(AND, SCRATCH, named);
+            self.answer(false, JUMP_IF_NOT_EQUAL, SCRATCH, 0);
+        }
+        self.land(to_the_next);
+        false
+    }
+
+    /// A branch for each major number, with its minor ones as a bit mask: it takes the kernel half the time that a branch
+    /// for each device takes.
+    fn decide_list(&mut self, list: &[DeviceRule]) {
+        let numbered: Vec<Numbered> = list.iter().filter_map(Numbered::of).collect();
+        let mut masks: Vec<(u32, u32)> = Vec::new();
+        for Numbered { major, minor, .. } in &numbered {
+            match masks.iter_mut().find(|(of, _)| of == major) {
+                Some((_, mask)) => *mask |= 1 << minor,
+                None => masks.push((*major, 1 << minor)),
+            }
+        }
+        let too_high = self.code.len();
+        self.push(JUMP_IF_GREATER, MINOR, i32::from(u8::try_from(u32::BITS - 1).unwrap_or(u8::MAX)));
+        self.push(MOVE, SCRATCH, 1);
+        self.code.push(instruction(SHIFT_LEFT_BY_REGISTER, SCRATCH, MINOR, 0, 0));
+        for (major, mask) in masks {
+            let another = self.code.len();
+            self.push(JUMP_IF_NOT_EQUAL, MAJOR, major.cast_signed());
+            self.push(AND, SCRATCH, mask.cast_signed());
+            let allow = numbered.first().is_some_and(|first| first.allow);
+            self.answer(allow, JUMP_IF_NOT_EQUAL, SCRATCH, 0);
+            self.land([another]);
+        }
+        self.land([too_high]);
+    }
+
+    /// Gives jumps an end that they reach, if there are so many rules that they would not reach the last one.
+    fn bring_exits_near(&mut self) {
+        let oldest = self.to_deny.first().into_iter().chain(self.to_allow.first()).min();
+        if oldest.is_some_and(|oldest| self.code.len() - oldest > usize::from(i16::MAX.unsigned_abs()) / 2) {
+            let past = self.code.len();
+            self.push(JUMP, 0, 0);
+            self.exit();
+            self.land([past]);
+        }
+    }
+
+    /// The ends that are jumped to: yes comes after no, whose answer it takes then.
+    fn exit(&mut self) {
+        if !self.to_deny.is_empty() {
+            let jumps = std::mem::take(&mut self.to_deny);
+            self.land(jumps);
+            self.push(MOVE, ANSWER, 0);
+        }
+        let jumps = std::mem::take(&mut self.to_allow);
+        self.land(jumps);
+        self.push(EXIT, 0, 0);
+    }
+
+    /// Answers what is not decided yet.
+    fn end(mut self, allow: bool) -> Vec<Instruction> {
+        if allow && !self.to_deny.is_empty() {
+            self.answer(true, JUMP, 0, 0);
+        } else if !allow && self.to_deny.is_empty() {
+            self.push(MOVE, ANSWER, 0);
+        }
+        self.exit();
+        self.code
+    }
 }
 
 /// A rule about one device, for all that can be done with it. Neighbours of this kind with the same answer have no
@@ -105,62 +257,6 @@ impl Numbered {
     fn is_like(self, rule: &DeviceRule) -> bool {
         Numbered::of(rule).is_some_and(|other| (other.allow, other.kind) == (self.allow, self.kind))
     }
-}
-
-/// A branch for each major number, with its minor ones as a bit mask: the kernel, which follows every path when it
-/// checks a program, takes half the time that it takes for a branch for each device.
-fn decide_list(list: &[DeviceRule]) -> Vec<Instruction> {
-    let numbered: Vec<Numbered> = list.iter().filter_map(Numbered::of).collect();
-    let Some(first) = numbered.first().copied() else { return Vec::new() };
-    let mut masks: Vec<(u32, u32)> = Vec::new();
-    for Numbered { major, minor, .. } in numbered {
-        match masks.iter_mut().find(|(of, _)| *of == major) {
-            Some((_, mask)) => *mask |= 1 << minor,
-            None => masks.push((major, 1 << minor)),
-        }
-    }
-    // Its bit, if the minor number has one.
-    let mut body =
-        vec![instruction(MOVE, SCRATCH, 0, 0, 1), instruction(SHIFT_LEFT_BY_REGISTER, SCRATCH, MINOR, 0, 0)];
-    for (major, mask) in masks {
-        body.push(instruction(JUMP_IF_NOT_EQUAL, MAJOR, 0, 4, major.cast_signed()));
-        body.push(instruction(AND, SCRATCH, 0, 0, mask.cast_signed()));
-        body.push(instruction(JUMP_IF_EQUAL, SCRATCH, 0, 2, 0));
-        body.extend(answer(first.allow));
-    }
-    let over = i16::try_from(body.len()).unwrap_or(i16::MAX);
-    let kind = if first.kind == DeviceKind::Char { CHAR } else { BLOCK };
-    let mut program = vec![
-        instruction(JUMP_IF_NOT_EQUAL, KIND, 0, over + 1, kind),
-        instruction(
-            JUMP_IF_GREATER,
-            MINOR,
-            0,
-            over,
-            i32::from(u8::try_from(u32::BITS - 1).unwrap_or(u8::MAX)),
-        ),
-    ];
-    program.extend(body);
-    program
-}
-
-/// What a rule does to the accesses that are still to be decided.
-fn decide(rule: &DeviceRule) -> Vec<Instruction> {
-    let named = i32::from(rule.access.0);
-    if rule.access == Access::ALL {
-        return answer(rule.allow).to_vec();
-    }
-    let mut body = if rule.allow {
-        vec![instruction(AND, ACCESS, 0, 0, !named), instruction(JUMP_IF_NOT_EQUAL, ACCESS, 0, 2, 0)]
-    } else {
-        vec![
-            instruction(MOVE_REGISTER, SCRATCH, ACCESS, 0, 0),
-            instruction(AND, SCRATCH, 0, 0, named),
-            instruction(JUMP_IF_EQUAL, SCRATCH, 0, 2, 0),
-        ]
-    };
-    body.extend(answer(rule.allow));
-    body
 }
 
 #[cfg(test)]
@@ -188,6 +284,7 @@ mod tests {
                 }
                 JUMP_IF_NOT_EQUAL => at += if registers[to] == i.constant { 0 } else { jump },
                 JUMP_IF_EQUAL => at += if registers[to] == i.constant { jump } else { 0 },
+                JUMP => at += jump,
                 EXIT => return registers[0] == 1,
                 other => panic!("operation {other:#x}"),
             }
@@ -279,6 +376,28 @@ mod tests {
             }
         }
         assert!(together > 20, "{together}");
+    }
+
+    #[test]
+    fn c02_as_many_rules_as_a_config_may_have_are_within_the_reach_of_jumps() {
+        let numbered = |i: u32| rule(i % 3 > 0, Some(DeviceKind::Char), Some(i), Some(40), 7);
+        let rules: Vec<DeviceRule> = (0..65_535).map(numbered).collect();
+        let program = compile(&rules);
+        for major in (0..65_535).step_by(1009).chain([1, 2, 3, 65_533, 65_534, 65_535]) {
+            let allowed = major % 3 > 0 && major < 65_535;
+            assert_eq!(run(&program, CHAR, 7, major, 40), allowed, "{major}");
+            assert!(!run(&program, CHAR, 7, major, 41) && !run(&program, BLOCK, 7, major, 40), "{major}");
+        }
+    }
+
+    #[test]
+    fn c02_a_rule_for_each_kind_is_one_for_both() {
+        let [char, block] =
+            [DeviceKind::Char, DeviceKind::Block].map(|kind| rule(true, Some(kind), None, None, 1));
+        let both = compile(&[rule(true, None, None, None, 1)]);
+        assert_eq!(compile(&[char, block]), both);
+        assert_eq!(compile(&[block, char]), both);
+        assert!(compile(&[char, char]).len() > both.len());
     }
 
     #[test]
