@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn c02_as_many_rules_as_a_config_may_have_are_within_the_reach_of_jumps() {
-        let numbered = |i: u32| rule(i % 3 > 0, Some(DeviceKind::Char), Some(i), Some(40), 7);
+        let numbered = |i: u32| rule(!i.is_multiple_of(3), Some(DeviceKind::Char), Some(i), Some(40), 7);
         let rules: Vec<DeviceRule> = (0..65_535).map(numbered).collect();
         let program = compile(&rules);
         for major in (0..65_535).step_by(1009).chain([1, 2, 3, 65_533, 65_534, 65_535]) {
