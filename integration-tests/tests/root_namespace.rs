@@ -37,6 +37,10 @@ fn m01_it_is_made_where_the_kernel_can_and_the_config_lets_it() {
     let etc = || bind("/etc", "/host-etc", &["rbind", "ro"]);
     assert_eq!(leaves_host_early(&runtime, quiet()), kernel_can());
     assert_eq!(leaves_host_early(&runtime, mounted(quiet(), [etc()])), kernel_can());
+    // A second process is the one that mounts.
+    let offsets = json!({"monotonic": {"secs": 100}});
+    let time = quiet().push("/linux/namespaces", json!({"type": "time"})).set("/linux/timeOffsets", offsets);
+    assert_eq!(begins_with_root(&runtime, time), kernel_can());
     let hook = json!([{"path": "/bin/true"}]);
     assert_eq!(leaves_host_early(&runtime, quiet().set("/hooks", json!({"poststop": hook}))), kernel_can());
     for kind in ["prestart", "createRuntime", "createContainer"] {
