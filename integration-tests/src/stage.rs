@@ -9,9 +9,19 @@ use tempfile::TempDir;
 
 use crate::{Namespaces, ketch, runtime_of};
 
-/// A script for a [`Stage`] that has cgroup version 2 alone. A file system of its own is below it, since nothing is
-/// mounted by mount(2) where it is already.
-pub const UNIFIED: &str = "mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup";
+/// [`UNIFIED`], as a literal.
+macro_rules! unified {
+    () => {
+        "options=$(sed -n \"s/^[^ ]* [^ ]* cgroup2 \\([^ ]*\\) .*/\\1/p\" /proc/self/mounts | head -n 1)
+         mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 -o \"${options:-rw}\" none /sys/fs/cgroup"
+    };
+}
+pub(crate) use unified;
+
+/// A script for a [`Stage`], or for a shell in a mount namespace of its own, that has cgroup version 2 alone. A file
+/// system of its own is below it, since nothing is mounted by mount(2) where it is already. The options are the host's:
+/// there is one such file system, and a mount with others would change them for everybody.
+pub const UNIFIED: &str = unified!();
 
 /// A script for a [`Stage`] that has the version 1 hierarchies of this host alone; nothing if it has none.
 pub const LEGACY: &str = "

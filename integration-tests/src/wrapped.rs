@@ -9,10 +9,11 @@ use spec_conformance::{Profile, Runtime};
 use tempfile::TempDir;
 
 use crate::ketch;
+use crate::stage::unified;
 
 /// Words of a script for [`Wrapped`]: the runtime sees version 2 of cgroups alone, in a mount namespace of its own.
-pub const VERSION_2_ALONE: &str = "unshare --mount --propagation private sh -ec \
-     'mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"";
+pub const VERSION_2_ALONE: &str =
+    concat!("unshare --mount --propagation private sh -ec '", unified!(), "; exec \"$@\"' sh \"$@\"");
 
 /// The runtime that a script calls. The file is written by another process: a thread of this one may be making a child
 /// meanwhile, which has all files open that are, and the kernel executes nothing that is open for writing (ETXTBSY).

@@ -87,6 +87,22 @@ fn m39_version_2_without_a_namespace_shows_the_hosts_as_its_paths_say() {
 }
 
 #[test]
+fn m39_the_options_of_the_hosts_version_2_stay_as_they_are() {
+    let options = || {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let of = |line: &str| line.split_once(" - cgroup2 ").map(|(_, rest)| rest.to_owned());
+        table.lines().find_map(of).unwrap()
+    };
+    // A new mount by the host's root, without them, would take them from everybody.
+    let (stage, before) = (Stage::new(UNIFIED), options());
+    assert_eq!(options(), before, "the stage");
+    for private in [true, false] {
+        look(&stage, waiting(private, &READ_ONLY), &own_files());
+        assert_eq!(options(), before, "{private}");
+    }
+}
+
+#[test]
 fn m39_version_2_in_a_user_namespace_without_a_cgroup_namespace_is_the_own_part_of_the_hosts() {
     let stage = Stage::new(UNIFIED);
     let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);

@@ -8,12 +8,11 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
-use integration_tests::Wrapped;
+use integration_tests::{UNIFIED, Wrapped};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, BundleBuilder, Report};
 
 const USER: u32 = 1000;
-const VERSION_2: &str = "mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup";
 
 /// With a user namespace and the container's cgroup on `/sys/fs/cgroup`.
 fn shown(first: u32, count: u32, options: &[&str]) -> BundleBuilder {
@@ -51,7 +50,7 @@ fn owner(report: &Report, path: &str) -> Option<u32> {
 fn g08_e33_the_cgroup_and_what_the_kernel_lists_belong_to_the_containers_user() {
     const NOBODY: u32 = 65534;
     let wrapped = Wrapped::new(&format!(
-        "exec unshare --mount --propagation private sh -ec '{VERSION_2}; exec \"$@\"' sh \"$@\""
+        "exec unshare --mount --propagation private sh -ec '{UNIFIED}; exec \"$@\"' sh \"$@\""
     ));
     let delegated = fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap();
     let others = ["cgroup.controllers", "cgroup.events", "cgroup.max.depth", "cgroup.freeze"];
@@ -79,7 +78,7 @@ fn g08_e33_the_cgroup_and_what_the_kernel_lists_belong_to_the_containers_user() 
 #[test]
 fn g08_a_cgroup_that_is_not_writable_stays_the_runtimes() {
     let wrapped = Wrapped::new(&format!(
-        "exec unshare --mount --propagation private sh -ec '{VERSION_2}; exec \"$@\"' sh \"$@\""
+        "exec unshare --mount --propagation private sh -ec '{UNIFIED}; exec \"$@\"' sh \"$@\""
     ));
     let paths = ["/sys/fs/cgroup".to_owned(), "/sys/fs/cgroup/cgroup.procs".to_owned()];
     let bundle = shown(100_000, 65_536, &["ro"]).args(looking(&paths)).build().unwrap();
@@ -90,7 +89,7 @@ fn g08_a_cgroup_that_is_not_writable_stays_the_runtimes() {
 #[test]
 fn g08_a_hand_over_that_fails_is_named_and_leaves_nothing() {
     let wrapped = Wrapped::new(&format!(
-        "exec unshare --mount --propagation private sh -ec '{VERSION_2}; exec \"$@\"' sh \"$@\""
+        "exec unshare --mount --propagation private sh -ec '{UNIFIED}; exec \"$@\"' sh \"$@\""
     ));
     let runtime = wrapped.runtime();
     let bundle = shown(100_000, 65_536, &["rw"]).args(["/bin/probe", "exit", "0"]).build().unwrap();
@@ -133,7 +132,7 @@ impl Delegated {
         let script = format!(
             "echo $$ > {}/session/cgroup.procs\n\
              exec unshare --mount --propagation private sh -ec \
-             '{VERSION_2}; exec setpriv --reuid {USER} --regid {USER} --clear-groups \"$@\"' sh \"$@\"",
+             '{UNIFIED}; exec setpriv --reuid {USER} --regid {USER} --clear-groups \"$@\"' sh \"$@\"",
             self.path.display()
         );
         Wrapped::new(&script).owned_by(USER)
@@ -171,7 +170,7 @@ fn b09_a_user_makes_limits_and_removes_cgroups_in_a_delegated_one() {
 fn b06_a_limit_that_a_user_may_not_set_is_an_error_and_no_limit_is_none() {
     let script = format!(
         "exec unshare --mount --propagation private sh -ec \
-         '{VERSION_2}; exec setpriv --reuid {USER} --regid {USER} --clear-groups \"$@\"' sh \"$@\""
+         '{UNIFIED}; exec setpriv --reuid {USER} --regid {USER} --clear-groups \"$@\"' sh \"$@\""
     );
     let wrapped = Wrapped::new(&script).owned_by(USER);
     let bundle = || shown(USER, 1, &["ro"]).args(["/bin/probe", "report"]);

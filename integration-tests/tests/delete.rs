@@ -6,21 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use integration_tests::{Wrapped, deadline, nothing_left, refused, runtime, waiting};
+use integration_tests::{VERSION_2_ALONE, Wrapped, deadline, nothing_left, refused, runtime, waiting};
 use serde_json::{Value, json};
 use spec_conformance::wait::{Deadline, Pidfd};
 use spec_conformance::{Bundle, BundleBuilder, Exit, Runtime};
 
-/// The runtime sees version 2 alone, in a mount namespace of its own.
-const VERSION_2: &str = "exec unshare --mount --propagation private sh -ec \
-                         'mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"";
 /// What `delete` needs if nobody keeps it waiting is a few milliseconds, or seconds in an emulated machine; it gives
 /// up after ten.
 const PROMPT: Duration = Duration::from_secs(9);
 
 /// The runtime on both layouts that this host can show.
 fn layouts() -> [Wrapped; 2] {
-    [Wrapped::new("exec \"$@\""), Wrapped::new(VERSION_2)]
+    [Wrapped::new("exec \"$@\""), Wrapped::new(&format!("exec {VERSION_2_ALONE}"))]
 }
 
 /// The directory of hierarchies in which this host's version 2 is.

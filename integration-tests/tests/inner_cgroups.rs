@@ -80,14 +80,14 @@ fn b29_a09_limits_are_above_the_cgroup_that_the_payload_manages() {
     // The payload's is the root of what it sees, and it has the controllers of the one above.
     assert_eq!(shell(&container, "cat /proc/self/cgroup | grep 0::"), "0::/\n");
     let script = "cd /sys/fs/cgroup; cat cgroup.controllers; mkdir own; echo $$ > own/cgroup.procs; \
-                  echo 3 > cgroup.max.descendants; grep 0:: /proc/self/cgroup";
+                  echo 3 > own/cgroup.max.descendants; grep 0:: /proc/self/cgroup";
     let handed = fs::read_to_string(unified().join(&id).join("cgroup.controllers")).unwrap();
     assert_eq!(shell(&container, script), format!("{handed}0::/own\n"));
-    assert_eq!((limit("."), limit("payload")), ("5\n".to_owned(), "3\n".to_owned()));
+    assert_eq!((limit("."), limit("payload/own")), ("5\n".to_owned(), "3\n".to_owned()));
     let resources = bundle.path().join("resources.json");
     fs::write(&resources, r#"{"unified": {"cgroup.max.descendants": "7"}}"#).unwrap();
     runtime.call(["update", "--resources", text_of(&resources), &id]).unwrap().success().unwrap();
-    assert_eq!((limit("."), limit("payload")), ("7\n".to_owned(), "3\n".to_owned()));
+    assert_eq!((limit("."), limit("payload/own")), ("7\n".to_owned(), "3\n".to_owned()));
     verbs_work(&runtime, &container, 1);
     runtime.call(["kill", "--all", &id, "KILL"]).unwrap().success().unwrap();
     container.wait().unwrap();
@@ -156,9 +156,9 @@ fn b29_whatever_fails_takes_all_of_its_cgroups_away_again() {
     }
 }
 
-/// Version 2, and in it the hierarchy that an old systemd wants, as an administrator mounts it.
-const NAMED: &str = "mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup
-    mkdir -p /sys/fs/cgroup/systemd; mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd";
+/// In version 2 the hierarchy that an old systemd wants, as an administrator mounts it.
+const NAMED: &str =
+    "mkdir -p /sys/fs/cgroup/systemd; mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd";
 
 /// Removes the directory that this needs, which is a cgroup.
 struct Directory(PathBuf);
@@ -173,7 +173,7 @@ impl Drop for Directory {
 fn b33_a09_an_old_systemd_finds_its_hierarchy_and_a_cgroup_of_its_own_there() {
     let directory = Directory(unified().join("systemd"));
     assert!(!directory.0.exists(), "{}: somebody's", directory.0.display());
-    let stage = Stage::new(NAMED);
+    let stage = Stage::new(&format!("{UNIFIED}\n{NAMED}"));
     let runtime = stage.runtime();
     let script = "ls /sys/fs/cgroup; cd /sys/fs/cgroup/systemd; mkdir init.scope; echo 1 > init.scope/tasks; \
                   grep name=systemd /proc/self/cgroup; echo ready; exec sleep 1000";

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use integration_tests::{VERSION_2_ALONE, Wrapped, create, nothing_left, refused, runtime};
+use integration_tests::{UNIFIED, VERSION_2_ALONE, Wrapped, create, nothing_left, refused, runtime};
 use serde_json::{Value, json};
 use spec_conformance::{Bundle, Exit, Runtime};
 
@@ -80,11 +80,12 @@ fn c33_c34_each_layout_is_used_as_it_is() {
 #[test]
 fn g02_in_a_cgroup_namespace_paths_count_from_what_can_be_seen() {
     // The runtime is in a cgroup of its own, which is the root of its namespace and of what it has mounted.
-    let script = "top=/sys/fs/cgroup; [ -d $top/unified ] && top=$top/unified
+    let script = format!(
+        "top=/sys/fs/cgroup; [ -d $top/unified ] && top=$top/unified
         mkdir -p $top/nested-runtime/leaf; echo $$ > $top/nested-runtime/leaf/cgroup.procs
-        exec unshare --mount --cgroup --propagation private sh -ec \
-        'mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"";
-    let wrapped = Wrapped::new(script);
+        exec unshare --mount --cgroup --propagation private sh -ec '{UNIFIED}; exec \"$@\"' sh \"$@\""
+    );
+    let wrapped = Wrapped::new(&script);
     let id = wrapped.runtime().fresh_id();
     let lines = cgroups(wrapped.runtime(), None, &id);
     let mine = lines.iter().find(|line| line.starts_with("0::")).unwrap();

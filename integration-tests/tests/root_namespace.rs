@@ -18,7 +18,7 @@ fn kernel_can() -> bool {
 }
 
 /// Whether the container's mount namespace begins with its root: then, and only then, this step can fail.
-fn leaves_host_early(runtime: &Runtime, bundle: BundleBuilder) -> bool {
+fn begins_with_root(runtime: &Runtime, bundle: BundleBuilder) -> bool {
     let (bundle, id) = (bundle.build().unwrap(), runtime.fresh_id());
     let path = bundle.path().to_str().unwrap();
     let finished =
@@ -35,19 +35,19 @@ fn quiet() -> BundleBuilder {
 fn m01_it_is_made_where_the_kernel_can_and_the_config_lets_it() {
     let runtime = runtime();
     let etc = || bind("/etc", "/host-etc", &["rbind", "ro"]);
-    assert_eq!(leaves_host_early(&runtime, quiet()), kernel_can());
-    assert_eq!(leaves_host_early(&runtime, mounted(quiet(), [etc()])), kernel_can());
+    assert_eq!(begins_with_root(&runtime, quiet()), kernel_can());
+    assert_eq!(begins_with_root(&runtime, mounted(quiet(), [etc()])), kernel_can());
     // A second process is the one that mounts.
     let offsets = json!({"monotonic": {"secs": 100}});
     let time = quiet().push("/linux/namespaces", json!({"type": "time"})).set("/linux/timeOffsets", offsets);
     assert_eq!(begins_with_root(&runtime, time), kernel_can());
     let hook = json!([{"path": "/bin/true"}]);
-    assert_eq!(leaves_host_early(&runtime, quiet().set("/hooks", json!({"poststop": hook}))), kernel_can());
+    assert_eq!(begins_with_root(&runtime, quiet().set("/hooks", json!({"poststop": hook}))), kernel_can());
     for kind in ["prestart", "createRuntime", "createContainer"] {
-        assert!(!leaves_host_early(&runtime, quiet().set("/hooks", json!({kind: hook}))), "{kind}");
+        assert!(!begins_with_root(&runtime, quiet().set("/hooks", json!({kind: hook}))), "{kind}");
     }
     let copied = bind("/proc/mounts", "/copied", &["bind", "copy-symlink"]);
-    assert!(!leaves_host_early(&runtime, mounted(quiet(), [copied])));
+    assert!(!begins_with_root(&runtime, mounted(quiet(), [copied])));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn m13_more_sources_than_one_message_takes_come_in_their_order() {
     let bundle = mounted(Bundle::new().with_busybox().args(["/bin/sh", "-c", script]), mounts);
     let runtime = runtime();
     runtime.run(&bundle.clone().build().unwrap()).unwrap().success().unwrap();
-    assert_eq!(leaves_host_early(&runtime, bundle), kernel_can());
+    assert_eq!(begins_with_root(&runtime, bundle), kernel_can());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{Detached, IdMap, Mount, What, is_inside_proc};
 use crate::path::{KernelString, RootPath};
 use crate::plan::Choices;
 use crate::plan::cgroup::{self, Cgroup};
-use crate::plan::facts::Facts;
+use crate::plan::facts::{CgroupVersion, Facts, HierarchyFacts};
 use crate::plan::invalid::Findings;
 use crate::plan::namespaces::Entry;
 use crate::plan::namespaces::Namespace;
@@ -69,6 +69,17 @@ impl Around<'_> {
     /// The version 1 hierarchy `name=systemd` is all that this cgroup mount is to show.
     fn shows_named(&self, destination: &RootPath) -> bool {
         cgroup::named::is_shown_at(self.spec, &destination.to_string())
+    }
+
+    /// The version 2 hierarchy as the host has it mounted, if the container sees cgroups as the host does. It is bound then: a
+    /// new mount by the host's root would give the one file system its own options, and take `nsdelegate` and the like from
+    /// the host.
+    fn shared_hierarchy(&self) -> Option<&str> {
+        let shared =
+            self.facts.privileged && !self.entry.changes_user() && !self.entry.private(Namespace::Cgroup);
+        let hierarchies = self.facts.cgroup.hierarchies.iter().filter(|_| shared);
+        let unified = |host: &&HierarchyFacts| host.version == CgroupVersion::V2;
+        hierarchies.rev().find(unified).map(|host| host.mount.as_str())
     }
 
     /// The network namespace may belong to another user namespace than the container's.
@@ -216,6 +227,14 @@ fn new(
     let unified = around.facts.cgroup.unified() && !around.facts.cgroup.hierarchies.is_empty();
     let named_alone =
         matches!(fstype, "cgroup" | "cgroup2") && destination.is_some_and(|path| around.shows_named(path));
+    let is_version_2 = fstype == "cgroup2" || fstype == "cgroup" && unified;
+    let is_plain = idmap.is_none() && listed.options.data.is_empty() && !named_alone;
+    if let Some(mount) = around.shared_hierarchy().filter(|_| is_version_2 && is_plain) {
+        let source = KernelString::path(mount);
+        let source = findings.check(source, listed.at("type"), "config-linux.md#control-groups")?;
+        let (attributes, link) = (Attributes::of_flags(flags), SourceLink::Followed);
+        return Some(What::Bind { source, deep: false, attributes, link, by_runtime: false, idmap: None });
+    }
     match fstype {
         "cgroup" | "cgroup2" if unified && !named_alone => {
             refuse_idmap(listed, idmap.is_some(), &no_idmap(fstype), findings);

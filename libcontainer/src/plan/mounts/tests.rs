@@ -277,10 +277,22 @@ fn m39_a_unified_host_gives_the_containers_own_cgroup_and_a_directory_to_fall_ba
 }
 
 #[test]
+fn m39_version_2_is_the_hosts_own_mount_where_the_container_sees_what_the_host_does() {
+    let part = json!({"mounts": [{"destination": "/c", "type": "cgroup2", "options": ["ro", "nosuid"]}]});
+    let what = |namespaces| compiled(part.clone(), &FACTS, namespaces).unwrap().0.mounts.remove(0).what;
+    let What::Bind { source, deep: false, attributes, .. } = what(&["mount", "pid"]) else { panic!() };
+    assert_eq!((source.as_str(), attributes.set), ("/sys/fs/cgroup", 3));
+    for namespaces in [["mount", "cgroup"], ["mount", "user"]] {
+        assert!(matches!(what(&namespaces), What::Cgroup { .. }), "{namespaces:?}");
+    }
+}
+
+#[test]
 fn m39_without_a_cgroup_for_the_container_the_runtimes_own_is_the_fallback() {
     let spec = spec(json!({"mounts": [{"destination": "/c", "type": "cgroup"}]}));
     let (entry, cgroup) = (Entry::default(), Cgroup::default());
-    let rootfs = compile(&spec, &choices(), &FACTS, &entry, &cgroup, &mut Findings::default());
+    let facts = Facts { privileged: false, ..FACTS.clone() };
+    let rootfs = compile(&spec, &choices(), &facts, &entry, &cgroup, &mut Findings::default());
     let What::Cgroup { fallback, .. } = &rootfs.mounts[0].what else { panic!() };
     assert_eq!(fallback.as_str(), "/sys/fs/cgroup/user.slice/session.scope");
 }
