@@ -232,7 +232,10 @@ fn new(
     if let Some(mount) = around.shared_hierarchy().filter(|_| is_version_2 && is_plain) {
         let source = KernelString::path(mount);
         let source = findings.check(source, listed.at("type"), "config-linux.md#control-groups")?;
-        let (attributes, link) = (Attributes::of_flags(flags), SourceLink::Followed);
+        let Attributes { set, .. } = Attributes::of_flags(flags);
+        // The host's may be read-only.
+        let attributes = Attributes { set, clear: libc::MOUNT_ATTR_RDONLY & !set };
+        let link = SourceLink::Followed;
         return Some(What::Bind { source, deep: false, attributes, link, by_runtime: false, idmap: None });
     }
     match fstype {

@@ -279,11 +279,11 @@ fn m39_a_unified_host_gives_the_containers_own_cgroup_and_a_directory_to_fall_ba
 #[test]
 fn m39_version_2_is_the_hosts_own_mount_where_the_container_sees_what_the_host_does() {
     let part = json!({"mounts": [{"destination": "/c", "type": "cgroup2", "options": ["ro", "nosuid"]}]});
-    let what = |namespaces| compiled(part.clone(), &FACTS, namespaces).unwrap().0.mounts.remove(0).what;
-    let What::Bind { source, deep: false, attributes, .. } = what(&["mount", "pid"]) else { panic!() };
-    assert_eq!((source.as_str(), attributes.set), ("/sys/fs/cgroup", 3));
+    let of = |namespaces: &[&str]| compiled(part.clone(), &FACTS, namespaces).unwrap().0.mounts.remove(0);
+    let What::Bind { source, attributes, .. } = of(&["mount", "pid"]).what else { panic!() };
+    assert_eq!((source.as_str(), attributes), ("/sys/fs/cgroup", Attributes { set: 3, clear: 0 }));
     for namespaces in [["mount", "cgroup"], ["mount", "user"]] {
-        assert!(matches!(what(&namespaces), What::Cgroup { .. }), "{namespaces:?}");
+        assert!(matches!(of(&namespaces).what, What::Cgroup { .. }), "{namespaces:?}");
     }
 }
 
