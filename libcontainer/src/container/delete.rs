@@ -19,6 +19,9 @@ use super::{Container, Status, run_poststop};
 /// How long `delete` waits for processes that it has killed.
 const DEATH: Duration = Duration::from_secs(10);
 
+/// The kernel tells no more often than this of changes in a cgroup; of the end of a process it tells at once.
+const EVENTS: Duration = Duration::from_millis(10);
+
 impl Container {
     /// Removes the container and everything made for it. One that runs is refused unless `force` says to kill
     /// it; one that was never started is killed in any case, as clients expect.
@@ -87,6 +90,10 @@ impl Container {
             systemd::stop(unit).map_err(|says| {
                 Error::new(ErrorKind::System, format!("systemd unit {}: {says}", unit.name))
             })?;
+        }
+        if let Some(pidfd) = &init {
+            // Mostly all others end with it, and the cgroup can be removed. If not, its events will tell.
+            let _sooner = process::has_ended(pidfd.as_fd(), EVENTS);
         }
         cgroup::remove_all(&self.record.cgroups, deadline)?;
         if let Some(pidfd) = &init {
