@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use integration_tests::{LEGACY, Stage, UNIFIED, text_of};
+use integration_tests::{LEGACY, Stage, UNIFIED, VERSION_2_ALONE, Wrapped, nothing_left, text_of};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use spec_conformance::Bundle;
 
@@ -124,5 +126,37 @@ fn c01_c02_d07_what_is_let_through_is_what_runc_lets_through_on_every_layout() {
                 assert_eq!(said, by_runc, "{layout}: {rules:?}: runc differs");
             }
         }
+    }
+}
+
+#[test]
+fn c02_a_runtime_that_is_stopped_again_and_again_makes_its_container() {
+    // Any signal keeps the kernel from checking the program for devices: it has to be loaded again then.
+    let alone = Wrapped::new(&format!("exec {VERSION_2_ALONE}"));
+    let runtime = alone.runtime();
+    let bundle = Bundle::new().args(["/bin/probe", "wait"]).build().unwrap();
+    for _ in 0..40 {
+        let id = runtime.fresh_id();
+        let mut command = runtime.command(["create", "--bundle", text_of(bundle.path()), &id]);
+        // A pipe would be the container's too, and never end.
+        let says = tempfile::NamedTempFile::new().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(says.reopen().unwrap());
+        let mut create = command.spawn().unwrap();
+        let pid = Pid::from_raw(create.id().cast_signed());
+        let ended = loop {
+            // It has not been reaped, so the number is its own.
+            kill(pid, Signal::SIGSTOP).unwrap();
+            kill(pid, Signal::SIGCONT).unwrap();
+            // It gets somewhere in between: some tenths of a millisecond.
+            for _ in 0..30 {
+                drop(std::fs::read(format!("/proc/{pid}/stat")));
+            }
+            if let Some(ended) = create.try_wait().unwrap() {
+                break ended;
+            }
+        };
+        assert!(ended.success(), "{}", std::fs::read_to_string(says.path()).unwrap());
+        runtime.call(["delete", "--force", &id]).unwrap().success().unwrap();
+        nothing_left(runtime, &id);
     }
 }

@@ -58,12 +58,21 @@ pub fn load_device_program(program: &[Instruction]) -> Result<OwnedFd, Stop> {
         license: c"Apache-2.0".as_ptr() as u64,
         ..Load::default()
     };
-    // SAFETY: `load` is the attribute of PROG_LOAD; its pointers are to live memory of the length it says.
-    let ret = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<Load>()) };
-    let fd = check(Call::Bpf, ret)?;
-    // SAFETY: the descriptor is new and nobody else owns it.
-    Ok(unsafe { super::own(fd) })
+    // The kernel stops checking a program when a signal comes, were it only to stop this process and let it go on.
+    for _ in 0..ATTEMPTS {
+        // SAFETY: `load` is the attribute of PROG_LOAD; its pointers are to live memory of the length it says.
+        let ret = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<Load>()) };
+        match check(Call::Bpf, ret) {
+            Err(stop) if stop.is(Errno::EAGAIN) => {}
+            // SAFETY: the descriptor is new and nobody else owns it.
+            other => return other.map(|fd| unsafe { super::own(fd) }),
+        }
+    }
+    Err(Stop::new(Call::Bpf, Errno::EAGAIN))
 }
+
+/// How often a program is tried to be loaded.
+const ATTEMPTS: usize = 128;
 
 /// Attaches a loaded device program to the cgroup directory `cgroup`.
 ///
