@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use integration_tests::{ketch, nothing_left, refused, text_of};
-use serde_json::Value;
+use serde_json::{Value, json};
 use spec_conformance::Exit;
 
 use super::{LIMITS, driven, end, is_known, run, runs_here, shown, waiting};
@@ -92,6 +92,50 @@ fn b20_whatever_fails_after_the_unit_is_made_takes_it_away_again() {
         assert!(!is_known("ketchtest-failing.scope"), "{words}: the unit is left");
         nothing_left(runtime, "ketchtest-failing");
         nothing_left(runtime, "failing");
+    }
+}
+
+#[test]
+fn b20_a_container_mounts_while_its_unit_is_made_and_sees_its_own_cgroup() {
+    if !runs_here("b20_a_container_mounts") {
+        return;
+    }
+    let wrapped = driven();
+    let runtime = wrapped.runtime();
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let hook = json!([{"path": "/bin/true"}]);
+    let plain = |id: &str| {
+        let limits: Value = serde_json::from_str(LIMITS).unwrap();
+        waiting(&format!("system.slice:ketchtest:{id}")).with_busybox().set("/linux/resources", limits)
+    };
+    // With hooks that are to find the host, its root is changed at the end.
+    for hooks in [json!({}), json!({"createContainer": hook})] {
+        let id = runtime.fresh_id();
+        let bundle = plain(&id).set("/hooks", hooks).build().unwrap();
+        let call = ["--trace", text_of(trace.path()), "create", "--bundle", text_of(bundle.path()), &id];
+        runtime.call(call).unwrap().success().unwrap();
+        let timeline: Value = serde_json::from_slice(&std::fs::read(trace.path()).unwrap()).unwrap();
+        let events = timeline["traceEvents"].as_array().unwrap();
+        let time = |about: &dyn Fn(&Value) -> bool| {
+            let event = events.iter().find(|event| event["ph"] == "X" && about(event));
+            event.unwrap_or_else(|| panic!("{timeline:#}"))["ts"].as_f64().unwrap()
+        };
+        let step = |id: &str| time(&|event| event["args"]["step"] == id);
+        let cgroups = time(&|event| event["name"].as_str().unwrap().ends_with("cgroup on /sys/fs/cgroup"));
+        assert!(
+            step("Mount(0)") < step("CgroupWrite(0)") && step("CgroupWrite(0)") < cgroups,
+            "{timeline:#}"
+        );
+        runtime.call(["start", &id]).unwrap().success().unwrap();
+        let exec = |program: &[&str]| {
+            let finished = runtime.call([&["exec", &id], program].concat()).unwrap();
+            finished.success().unwrap().stdout
+        };
+        assert_eq!(exec(&["/bin/cat", "/proc/1/cgroup"]), "0::/\n");
+        assert!(exec(&["/bin/cat", "/sys/fs/cgroup/cgroup.procs"]).starts_with("1\n"));
+        runtime.call(["delete", "--force", &id]).unwrap().success().unwrap();
+        nothing_left(runtime, &id);
+        is_forgotten(&format!("ketchtest-{id}.scope"));
     }
 }
 

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 
 use super::Orders;
-use crate::channel::{At, Failure, Milestone};
+use crate::channel::{At, Channel, Failure, Milestone};
+use crate::fault::Fault;
 use crate::path::KernelString;
 use crate::plan::namespaces::{Entry, Namespace};
 use crate::plan::step::Step;
@@ -74,8 +75,9 @@ impl Entering<'_> {
 pub(super) fn enter(orders: &mut Orders<'_>) -> Result<(), Failure> {
     let entering = &orders.enter;
     let entry = entering.entry;
-    if entering.leaves_host() {
-        join_cgroups(orders)?;
+    let cgroup_comes = orders.build.as_ref().is_some_and(|build| build.cgroup_comes);
+    if entering.leaves_host() && !cgroup_comes {
+        join_cgroups(entering, &orders.channel, orders.fault)?;
     }
     if entering.meets_others() {
         // Who is in there already must not look into a process that still has the host's files open, and will
@@ -117,32 +119,45 @@ pub(super) fn enter(orders: &mut Orders<'_>) -> Result<(), Failure> {
     if entering.loopback {
         orders.fault.attempt(Step::Loopback, attributes::loopback_up)?;
     }
-    if !entering.leaves_host() {
-        join_cgroups(orders)?;
+    if cgroup_comes {
+        return Ok(());
     }
-    // The cgroup namespace shows the cgroup that one is in when it is made.
-    if entry.unshare.contains(Namespace::Cgroup) {
-        orders.fault.attempt(Step::Unshare, || process::unshare(Namespace::Cgroup.flag()))?;
+    if !entering.leaves_host() {
+        join_cgroups(entering, &orders.channel, orders.fault)?;
+    }
+    make_cgroup_namespace(entering, orders.fault)
+}
+
+/// Waits until the process has been moved into its cgroup, and does what comes after that.
+pub(super) fn settle(entering: &Entering<'_>, channel: &Channel, fault: Fault) -> Result<(), Failure> {
+    join_cgroups(entering, channel, fault)?;
+    make_cgroup_namespace(entering, fault)
+}
+
+/// The cgroup namespace shows the cgroup that one is in when it is made.
+fn make_cgroup_namespace(entering: &Entering<'_>, fault: Fault) -> Result<(), Failure> {
+    if entering.entry.unshare.contains(Namespace::Cgroup) {
+        fault.attempt(Step::Unshare, || process::unshare(Namespace::Cgroup.flag()))?;
     }
     Ok(())
 }
 
 /// Moves into version 1 cgroups, which the runtime may still be making, and takes the CPUs that are free there.
-fn join_cgroups(orders: &Orders<'_>) -> Result<(), Failure> {
-    if orders.enter.waits {
-        orders.channel.await_go(Milestone::Cgroup).at(Step::Channel)?;
+fn join_cgroups(entering: &Entering<'_>, channel: &Channel, fault: Fault) -> Result<(), Failure> {
+    if entering.waits {
+        channel.await_go(Milestone::Cgroup).at(Step::Channel)?;
     }
-    for (tasks, i) in orders.enter.tasks.iter().zip(0..) {
+    for (tasks, i) in entering.tasks.iter().zip(0..) {
         // "0" to `tasks`, by a process of one thread, is the one way that does not wait for an RCU grace
         // period: 0.07 ms where the pid to cgroup.procs takes 10.
-        orders.fault.attempt(Step::CgroupJoin(i), || fs::write_file(fs::CWD, tasks.as_c_str(), b"0"))?;
+        fault.attempt(Step::CgroupJoin(i), || fs::write_file(fs::CWD, tasks.as_c_str(), b"0"))?;
     }
-    set_cpus(orders)
+    set_cpus(entering.cpus, fault)
 }
 
-fn set_cpus(orders: &Orders<'_>) -> Result<(), Failure> {
-    match orders.enter.cpus {
-        Cpus::These(cpus) => orders.fault.attempt(Step::Affinity, || attributes::set_cpus(cpus)),
+fn set_cpus(cpus: Cpus<'_>, fault: Fault) -> Result<(), Failure> {
+    match cpus {
+        Cpus::These(cpus) => fault.attempt(Step::Affinity, || attributes::set_cpus(cpus)),
         Cpus::All => {
             match attributes::set_cpus(&[u64::MAX; attributes::CPU_WORDS]) {
                 // Nobody has asked for it: where a filter forbids it, things stay as they are.

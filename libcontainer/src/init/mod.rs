@@ -27,6 +27,7 @@ use crate::timeline;
 
 pub(crate) use enter::{Cpus, Entering, Target};
 pub(crate) use process::{Filter, Program};
+use rootfs::Means;
 pub(crate) use rootfs::{Build, Sources, clone_host_source, make};
 
 /// All that the container's process has and does, made ready by the runtime.
@@ -136,7 +137,8 @@ fn become_container(orders: &mut Orders<'_>) -> Result<Option<Channel>, Failure>
     attributes::set_dumpable(false).at(Step::Signals)?;
     let umask = fs::set_umask(0);
     if let Some(build) = &mut orders.build {
-        let site = rootfs::build(build, &orders.channel, &orders.proc, orders.fault)?;
+        let (channel, proc, fault) = (&orders.channel, &orders.proc, orders.fault);
+        let site = rootfs::build(build, Means { entering: &orders.enter, channel, proc, fault })?;
         if build.announce {
             orders.channel.reach(Milestone::Environment).at(Step::Channel)?;
         }

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 
+use super::enter::{self, Entering};
 use crate::channel::{At, Channel, Failure};
 use crate::fault::Fault;
 use crate::hooks::{Program as Hook, StateText, Streams};
@@ -40,6 +41,8 @@ pub(crate) struct Build<'a> {
     pub(crate) sources: Sources,
     /// The root may be changed before all mounts are made; there is no mount namespace yet.
     pub(crate) leaves_host_early: bool,
+    /// The process is being moved into its cgroup, and its cgroup namespace is not made.
+    pub(crate) cgroup_comes: bool,
     /// The network namespace comes from the runtime, and has not come yet.
     pub(crate) network_comes: bool,
     /// The runtime waits for the environment, to run hooks.
@@ -56,6 +59,15 @@ pub(crate) struct Build<'a> {
     pub(crate) start_state: StateText,
 }
 
+/// What there is to build with.
+#[derive(Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) entering: &'a Entering<'a>,
+    pub(super) channel: &'a Channel,
+    pub(super) proc: &'a Proc,
+    pub(super) fault: Fault,
+}
+
 impl Build<'_> {
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         self.sources.descriptors().chain(self.streams.descriptors())
@@ -63,23 +75,20 @@ impl Build<'_> {
 }
 
 /// Builds everything below the new root.
-pub(super) fn build(
-    build: &mut Build<'_>,
-    channel: &Channel,
-    proc: &Proc,
-    fault: Fault,
-) -> Result<Site, Failure> {
-    let rootfs = build.rootfs;
+pub(super) fn build(build: &mut Build<'_>, means: Means<'_>) -> Result<Site, Failure> {
+    let (rootfs, Means { channel, proc, fault, .. }) = (build.rootfs, means);
     let sources = build.leaves_host_early.then_some(&mut build.sources);
     let mut site = namespace::enter(rootfs, sources, fault)?;
     for (entry, i) in rootfs.mounts.iter().zip(0..) {
-        if entry.is_of_network() && build.network_comes && rootfs.has_devices_before(i) {
+        let waits =
+            build.network_comes && entry.is_of_network() || build.cgroup_comes && entry.is_of_cgroup();
+        if waits && rootfs.has_devices_before(i) {
             // There is time for it now.
             make_devices(&site, rootfs, proc, fault)?;
             site.note_devices().at(Step::Mount(i))?;
         }
-        if entry.is_of_network() || site.has_source(entry) && build.sources.is_empty() {
-            join_network(build, &mut site, i, channel, fault)?;
+        if waits || site.has_source(entry) && build.sources.is_empty() {
+            meet_runtime(build, &mut site, i, means)?;
         }
         let has_source = site.has_source(entry);
         let added = fault.attempt(Step::Mount(i), || {
@@ -90,7 +99,7 @@ pub(super) fn build(
             Err(Failure { stop, .. })
                 if has_source && stop.call == Call::MoveMount && stop.is(Errno::ELOOP) =>
             {
-                join_network(build, &mut site, i, channel, fault)?;
+                meet_runtime(build, &mut site, i, means)?;
                 let add = |source| mounts::add(&site, entry, Some(source), proc);
                 channel.fetch_again(i).and_then(add).at(Step::Mount(i))?;
             }
@@ -98,7 +107,7 @@ pub(super) fn build(
         }
         site.rise().at(Step::Mount(i))?;
     }
-    join_network(build, &mut site, u16::MAX, channel, fault)?;
+    meet_runtime(build, &mut site, u16::MAX, means)?;
     if !site.has_devices() {
         make_devices(&site, rootfs, proc, fault)?;
     }
@@ -120,24 +129,20 @@ fn make_devices(site: &Site, rootfs: &Rootfs, proc: &Proc, fault: Fault) -> Resu
     Ok(())
 }
 
-/// Joins the network namespace that the runtime makes meanwhile, if it does and that has not been done. The mounts from
-/// `next` on are still to be made.
-fn join_network(
-    build: &mut Build<'_>,
-    site: &mut Site,
-    next: u16,
-    channel: &Channel,
-    fault: Fault,
-) -> Result<(), Failure> {
-    if !std::mem::take(&mut build.network_comes) {
-        return Ok(());
-    }
-    if build.leaves_host_early {
+/// Waits for what the runtime does meanwhile, if there is such and that has not been done: joins the network namespace that
+/// it makes, or takes its place in the cgroup. The mounts from `next` on are still to be made.
+fn meet_runtime(build: &mut Build<'_>, site: &mut Site, next: u16, means: Means<'_>) -> Result<(), Failure> {
+    let Means { entering, channel, fault, .. } = means;
+    let [network, cgroup] = [&mut build.network_comes, &mut build.cgroup_comes].map(std::mem::take);
+    if (network || cgroup) && build.leaves_host_early {
         // The kernel takes its time for that, too: at the end nobody else would use it.
         site.leave_host(&build.rootfs.mounts, next, &mut build.sources, fault)?;
     }
-    let namespace = channel.await_network().at(Step::Network)?;
-    sys_process::setns(namespace.as_fd(), Namespace::Network.flag()).at(Step::Network)
+    if network {
+        let namespace = channel.await_network().at(Step::Network)?;
+        sys_process::setns(namespace.as_fd(), Namespace::Network.flag()).at(Step::Network)?;
+    }
+    if cgroup { enter::settle(entering, channel, fault) } else { Ok(()) }
 }
 
 /// Changes into the new root and hides what is to be hidden there.

@@ -267,6 +267,7 @@ fn prepare<'a>(
         kernel: &plan.kernel,
         sources,
         leaves_host_early: plan.leaves_host_early,
+        cgroup_comes: plan.mounts_beside_unit,
         network_comes: plan.lends_network,
         announce: !hooks.prestart.is_empty()
             || !hooks.create_runtime.is_empty()

@@ -77,6 +77,9 @@ pub struct Plan {
     /// as long as the other.
     #[serde(skip)]
     pub lends_network: bool,
+    /// The process mounts what it can while its unit is made; it waits for that no sooner than a mount of cgroups does.
+    #[serde(skip)]
+    pub mounts_beside_unit: bool,
     /// Its root may be changed before all mounts are made: what they take from the host can be opened before.
     #[serde(skip)]
     pub leaves_host_early: bool,
@@ -155,10 +158,12 @@ impl Plan {
         let hooks = hooks::compile(spec, &mut findings);
         let warnings = findings.finish()?;
         let lends_network = lends_network(&entry, &cgroup, facts);
+        let mounts_beside_unit = mounts_beside_unit(&entry, &cgroup);
         let leaves_host_early = leaves_host_early(&entry, &rootfs, &hooks, facts);
         Ok(Plan {
             entry,
             lends_network,
+            mounts_beside_unit,
             leaves_host_early,
             ids,
             cgroup,
@@ -288,6 +293,13 @@ fn lends_network(entry: &Entry, cgroup: &Cgroup, facts: &Facts) -> bool {
     let waits = legacy || cgroup.unit.is_some();
     let is_new = entry.unshare.contains(namespaces::Namespace::Network);
     is_new && facts.privileged && !entry.changes_user() && !waits
+}
+
+/// Not with version 1 cgroups, whose files are to be found while the host is; nor if ids are mapped by then; nor for a
+/// second process, which has to be born where the first one has been moved.
+fn mounts_beside_unit(entry: &Entry, cgroup: &Cgroup) -> bool {
+    let legacy = cgroup.hierarchies.iter().any(|h| h.version == facts::CgroupVersion::V1);
+    cgroup.unit.is_some() && !legacy && !entry.changes_user() && !entry.refork
 }
 
 /// Not for another user namespace, nor without the host's rights: the kernel lets a new procfs be mounted only beside

@@ -240,6 +240,16 @@ impl Mount {
         }
     }
 
+    /// What it shows depends on the cgroup, and the cgroup namespace, of who mounts it.
+    #[must_use]
+    pub fn is_of_cgroup(&self) -> bool {
+        match &self.what {
+            What::Filesystem { fstype, .. } => fstype.as_str().starts_with("cgroup"),
+            What::Cgroup { .. } | What::CgroupTree { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Options that the file system is given as they are.
     #[must_use]
     pub fn data(&self) -> &str {
