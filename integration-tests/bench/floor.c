@@ -192,10 +192,12 @@ static int exec(void)
     int cgroup = open_v2();
     open_v1(tasks); /* while the host's mounts are still seen */
     int target = must(pidfd_open(recorded_pid(), 0), "pidfd_open");
-    must(setns(target, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID |
-                           (layout.v1_count ? 0 : CLONE_NEWCGROUP)), "setns");
+    must(setns(target, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID), "setns");
     if (clone_into(cgroup, 0, &pidfd) == 0) {
         join_v1(tasks);
+        /* Not before: from inside, nobody is moved in from outside (nsdelegate). */
+        if (!layout.v1_count)
+            must(setns(target, CLONE_NEWCGROUP), "cgroup namespace");
         must(setsid(), "setsid");
         drop_credentials();
         execute();
