@@ -91,7 +91,7 @@ fn m39_the_options_of_the_hosts_version_2_stay_as_they_are() {
     let options = || {
         let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let of = |line: &str| line.split_once(" - cgroup2 ").map(|(_, rest)| rest.to_owned());
-        table.lines().find_map(of).unwrap()
+        table.lines().find_map(of)
     };
     // A new mount by the host's root, without them, would take them from everybody.
     let (stage, before) = (Stage::new(UNIFIED), options());
