@@ -79,13 +79,15 @@ pub(super) fn build(build: &mut Build<'_>, means: Means<'_>) -> Result<Site, Fai
     let (rootfs, Means { channel, proc, fault, .. }) = (build.rootfs, means);
     let sources = build.leaves_host_early.then_some(&mut build.sources);
     let mut site = namespace::enter(rootfs, sources, fault)?;
+    // The /dev whose devices are made.
+    let mut made_in = None;
     for (entry, i) in rootfs.mounts.iter().zip(0..) {
         let waits =
             build.network_comes && entry.is_of_network() || build.cgroup_comes && entry.is_of_cgroup();
         if waits && rootfs.has_devices_before(i) {
             // There is time for it now.
             make_devices(&site, rootfs, proc, fault)?;
-            site.note_devices().at(Step::Mount(i))?;
+            made_in = site.devices_directory().at(Step::Mount(i))?;
         }
         if waits || site.has_source(entry) && build.sources.is_empty() {
             meet_runtime(build, &mut site, i, means)?;
@@ -108,7 +110,8 @@ pub(super) fn build(build: &mut Build<'_>, means: Means<'_>) -> Result<Site, Fai
         site.rise().at(Step::Mount(i))?;
     }
     meet_runtime(build, &mut site, u16::MAX, means)?;
-    if !site.has_devices() {
+    // A mount by another name may have hidden it.
+    if made_in.is_none() || made_in != site.devices_directory().at(Step::Device(0))? {
         make_devices(&site, rootfs, proc, fault)?;
     }
     Ok(site)

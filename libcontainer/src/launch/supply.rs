@@ -1,8 +1,8 @@
-//! Makes ready what the container's process may lack the rights for: sources of bind mounts, mounts with mapped
-//! ids, links to copy. Runs in the runtime's process.
+//! Makes ready what the container's process may lack the rights for, or cannot look up any more: sources of bind mounts,
+//! mounts with mapped ids, links to copy. Runs in the runtime's process.
 //!
-//! Not all of them at once: a config may have more mounts than a process may have descriptors. The first batch
-//! is open when the process is cloned; it asks for the others when it has attached those.
+//! Not all of them at once: a config may have more mounts than a process may have descriptors. The first batch is open
+//! when the process is cloned, or opened by it; it asks for the others when it has attached those.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 

@@ -60,6 +60,11 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
+    /// Its version 1 hierarchies.
+    pub(super) fn legacy(&self) -> impl Iterator<Item = &Hierarchy> {
+        self.hierarchies.iter().filter(|hierarchy| hierarchy.version == CgroupVersion::V1)
+    }
+
     /// The container's directory in hierarchy `i`.
     #[must_use]
     pub fn directory(&self, i: usize) -> String {

@@ -131,6 +131,12 @@ impl HierarchyFacts {
 }
 
 impl CgroupFacts {
+    /// The version 2 hierarchy, if it is mounted.
+    #[must_use]
+    pub fn version_2(&self) -> Option<&HierarchyFacts> {
+        self.hierarchies.iter().find(|hierarchy| hierarchy.version == CgroupVersion::V2)
+    }
+
     /// Only the version 2 hierarchy is mounted: limits go there.
     #[must_use]
     pub fn unified(&self) -> bool {

@@ -47,9 +47,13 @@ impl Hooks {
     /// There are some that run before the program does.
     #[must_use]
     pub fn any_before_program(&self) -> bool {
-        [&self.prestart, &self.create_runtime, &self.create_container, &self.start_container]
-            .iter()
-            .any(|hooks| !hooks.is_empty())
+        self.any_before_root() || !self.start_container.is_empty()
+    }
+
+    /// There are some that run before the root is changed.
+    #[must_use]
+    pub fn any_before_root(&self) -> bool {
+        [&self.prestart, &self.create_runtime, &self.create_container].iter().any(|hooks| !hooks.is_empty())
     }
 }
 

@@ -209,8 +209,7 @@ impl Plan {
         each(Step::CgroupCreate, self.cgroup.hierarchies.len());
         each(Step::CgroupWrite, self.cgroup.writes.len());
         // Version 1 comes first; version 2 is entered by the clone.
-        let legacy = self.cgroup.hierarchies.iter().filter(|h| h.version == facts::CgroupVersion::V1);
-        each(Step::CgroupJoin, legacy.count());
+        each(Step::CgroupJoin, self.cgroup.legacy().count());
         each(Step::Join, joined);
         each(Step::TimeOffset, self.entry.offsets.len());
         each(Step::Mount, rootfs.mounts.len());
@@ -289,8 +288,7 @@ impl Plan {
 /// Not if the process waits for cgroups meanwhile, or another user namespace is to own it; and not without the host's
 /// rights: the runtime's own network namespace may be one that it could leave and not come back to.
 fn lends_network(entry: &Entry, cgroup: &Cgroup, facts: &Facts) -> bool {
-    let legacy = cgroup.hierarchies.iter().any(|h| h.version == facts::CgroupVersion::V1);
-    let waits = legacy || cgroup.unit.is_some();
+    let waits = cgroup.legacy().next().is_some() || cgroup.unit.is_some();
     let is_new = entry.unshare.contains(namespaces::Namespace::Network);
     is_new && facts.privileged && !entry.changes_user() && !waits
 }
@@ -298,18 +296,14 @@ fn lends_network(entry: &Entry, cgroup: &Cgroup, facts: &Facts) -> bool {
 /// Not with version 1 cgroups, whose files are to be found while the host is; nor if ids are mapped by then; nor for a
 /// second process, which has to be born where the first one has been moved.
 fn mounts_beside_unit(entry: &Entry, cgroup: &Cgroup) -> bool {
-    let legacy = cgroup.hierarchies.iter().any(|h| h.version == facts::CgroupVersion::V1);
-    cgroup.unit.is_some() && !legacy && !entry.changes_user() && !entry.refork
+    cgroup.unit.is_some() && cgroup.legacy().next().is_none() && !entry.changes_user() && !entry.refork
 }
 
 /// Not for another user namespace, nor without the host's rights: the kernel lets a new procfs be mounted only beside
 /// another one there. Nor for hooks that are to find the host in the container's namespace, before its root is changed.
 fn leaves_host_early(entry: &Entry, rootfs: &Rootfs, hooks: &Hooks, facts: &Facts) -> bool {
     let is_new = entry.unshare.contains(namespaces::Namespace::Mount);
-    let is_visited = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container]
-        .iter()
-        .any(|hooks| !hooks.is_empty());
-    is_new && facts.privileged && !entry.changes_user() && !is_visited && !rootfs.needs_host()
+    is_new && facts.privileged && !entry.changes_user() && !hooks.any_before_root() && !rootfs.needs_host()
 }
 
 fn check_document(spec: &Spec, findings: &mut Findings) {

@@ -29,8 +29,6 @@ pub(in crate::init) struct Site {
     identity: (u64, u64),
     /// Something may have been mounted on the root.
     is_covered: Cell<bool>,
-    /// As `identity`, of the /dev that has the devices, if they are made and in sight.
-    devices: Cell<Option<(u64, u64)>>,
 }
 
 /// Gets the process a place where the container's mounts can be made and nobody else sees them.
@@ -112,7 +110,7 @@ fn make_parent_private(path: &CStr) -> Result<(), Stop> {
 impl Site {
     fn new(root: Root, host: Option<Host>) -> Result<Site, Failure> {
         let identity = fs::kind(root.fd()).at(Step::Root)?.identity;
-        Ok(Site { root, host, identity, is_covered: Cell::new(false), devices: Cell::new(None) })
+        Ok(Site { root, host, identity, is_covered: Cell::new(false) })
     }
 
     /// Changes the root, with the mounts from `first` on still to be made, whose sources are opened before.
@@ -137,29 +135,18 @@ impl Site {
         entry.is_opened_by_runtime() || entry.is_bind() && self.host.is_none()
     }
 
-    /// Notes that the devices are made.
-    pub(super) fn note_devices(&self) -> Result<(), Stop> {
-        let directory = match self.root.open_known(c"/dev", libc::O_PATH) {
-            // There are none.
-            Err(stop) if stop.is(Errno::ENOENT) => return Ok(()),
-            other => other?,
-        };
-        self.devices.set(Some(fs::kind(directory.as_fd())?.identity));
-        Ok(())
+    /// Which directory /dev is by now; none if there is none.
+    pub(super) fn devices_directory(&self) -> Result<Option<(u64, u64)>, Stop> {
+        match self.root.open_known(c"/dev", libc::O_PATH) {
+            Err(stop) if stop.is(Errno::ENOENT) => Ok(None),
+            other => Ok(Some(fs::kind(other?.as_fd())?.identity)),
+        }
     }
 
-    /// The devices are made, and nothing has been mounted on them since.
-    pub(super) fn has_devices(&self) -> bool {
-        self.devices.get().is_some()
-    }
-
-    /// Whether a mount point is in the root's file system. It is taken note of if it is the root, or has the devices.
+    /// Whether a mount point is in the root's file system. It is taken note of if it is the root itself.
     pub(super) fn holds(&self, mount_point: (u64, u64)) -> bool {
         if mount_point == self.identity {
             self.is_covered.set(true);
-        }
-        if mount_point == self.identity || self.devices.get() == Some(mount_point) {
-            self.devices.set(None);
         }
         mount_point.0 == self.identity.0
     }

@@ -15,9 +15,12 @@ fn directory(host: &HierarchyFacts, cgroup: &Cgroup) -> Option<String> {
 
 /// The directory of the container's version 2 cgroup: the runtime's own if none is made for the container.
 pub(super) fn own_cgroup(cgroup: &Cgroup, facts: &Facts) -> String {
-    let unified = facts.cgroup.hierarchies.iter().find(|h| h.version == CgroupVersion::V2);
     let own = |host: &HierarchyFacts| format!("{}{}", host.mount, host.own);
-    unified.map(|host| directory(host, cgroup).unwrap_or_else(|| own(host))).unwrap_or_default()
+    facts
+        .cgroup
+        .version_2()
+        .map(|host| directory(host, cgroup).unwrap_or_else(|| own(host)))
+        .unwrap_or_default()
 }
 
 /// The hierarchies below `destination`, as on the host; without those in which the container has no cgroup.

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn m01_a_namespace_begins_with_the_root_if_nothing_is_looked_up_in_it() {
+    fn m01_the_host_is_left_early_if_nothing_is_looked_up_there_afterwards() {
         let plain = [
             json!({"destination": "/proc", "type": "proc", "source": "proc"}),
             json!({"destination": "/sys", "type": "sysfs", "source": "sysfs"}),

@@ -10,7 +10,7 @@ use super::{Detached, IdMap, Mount, What, is_inside_proc};
 use crate::path::{KernelString, RootPath};
 use crate::plan::Choices;
 use crate::plan::cgroup::{self, Cgroup};
-use crate::plan::facts::{CgroupVersion, Facts, HierarchyFacts};
+use crate::plan::facts::Facts;
 use crate::plan::invalid::Findings;
 use crate::plan::namespaces::Entry;
 use crate::plan::namespaces::Namespace;
@@ -75,11 +75,9 @@ impl Around<'_> {
     /// new mount by the host's root would give the one file system its own options, and take `nsdelegate` and the like from
     /// the host.
     fn shared_hierarchy(&self) -> Option<&str> {
-        let shared =
+        let is_shared =
             self.facts.privileged && !self.entry.changes_user() && !self.entry.private(Namespace::Cgroup);
-        let hierarchies = self.facts.cgroup.hierarchies.iter().filter(|_| shared);
-        let unified = |host: &&HierarchyFacts| host.version == CgroupVersion::V2;
-        hierarchies.rev().find(unified).map(|host| host.mount.as_str())
+        self.facts.cgroup.version_2().filter(|_| is_shared).map(|host| host.mount.as_str())
     }
 
     /// The network namespace may belong to another user namespace than the container's.
